@@ -1,0 +1,45 @@
+# make alone lists the commands.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# A Python of 3.11 to 3.13; the environments that these make are used from then on.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+DEMO := .venv-demo
+TEST := .venv-test
+SOURCES := $(wildcard *.py) decoding demo protocol tests training transport
+
+.PHONY: help demo test unit check format clean
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(DEMO)/.installed  ## a federation of two workers over a real Kafka, in a minute
+	@$(DEMO)/bin/python -m demo.run
+
+test: $(TEST)/.installed  ## all tests, over a real Kafka
+	@$(TEST)/bin/python -m pytest
+
+unit: $(TEST)/.installed  ## the tests that open no socket
+	@$(TEST)/bin/python -m pytest tests/unit
+
+check: $(TEST)/.installed  ## linter, format and types
+	@$(TEST)/bin/ruff check $(SOURCES)
+	@$(TEST)/bin/ruff format --check $(SOURCES)
+	@$(TEST)/bin/mypy $(SOURCES)
+
+format: $(TEST)/.installed  ## write the code as the formatter has it
+	@$(TEST)/bin/ruff check --fix $(SOURCES)
+	@$(TEST)/bin/ruff format $(SOURCES)
+
+clean:  ## remove the environments and caches
+	rm -rf $(DEMO) $(TEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(DEMO)/.installed: requirements-demo.txt
+$(TEST)/.installed: requirements-test.txt requirements-demo.txt
+$(DEMO)/.installed $(TEST)/.installed: requirements.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, found " + sys.version)'
+	@echo "installing $(patsubst .venv-%,requirements-%.txt,$(@D)) into $(@D) (once, some minutes)"
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $(patsubst .venv-%,requirements-%.txt,$(@D))
+	@touch $@

@@ -1,0 +1,115 @@
+"""Messages of the control topics: what is understood, what is refused with which words, what a reply says."""
+
+import json
+from typing import Any
+
+import pytest
+
+from protocol.errors import ModelError
+from protocol.messages import Metrics, encode_reply, parse_model_message
+from protocol.stream_spec import OffsetRange
+from tests.support import golden
+from tests.support.messages import PLACE, model_json, model_message
+
+
+def fault_of(value: bytes | None) -> str:
+    with pytest.raises(ModelError) as caught:
+        parse_model_message(value, PLACE)
+    return str(caught.value)
+
+
+def test_a_captured_message_is_understood() -> None:
+    first, last = (parse_model_message(one.value, PLACE) for one in golden.records("distributed", "model_control"))
+    assert first.weights == (OffsetRange("FED-golden-distributed-model_data_topic", 0, 0, 8),)
+    assert (first.version, first.reply_version, first.is_last) == (0, 1, False)
+    assert (last.version, last.reply_version, last.is_last) == (-1, -1, True)
+    assert first.settings.batch == 32
+    assert first.settings.kwargs_fit == {"epochs": 2}
+    assert first.settings.outputs == 2
+    assert first.compile_args["loss_weights"] == [0.001, 0.001]
+
+
+def test_settings_of_other_kinds_are_read() -> None:
+    settings = model_message(
+        training_settings={
+            "batch": 8,
+            "kwargs_fit": None,
+            "unsupervised": True,
+            "unsupervised_rounds": 3,
+            "confidence": 0.9,
+            "stream_timeout": -1,
+            "N": 2,
+        }
+    ).settings
+    assert (settings.kwargs_fit, settings.kwargs_val) == ({}, {})
+    assert (settings.unsupervised_rounds, settings.confidence, settings.stream_timeout, settings.outputs) == (3, 0.9, -1, 2)
+
+
+def test_unknown_keys_are_ignored() -> None:
+    assert model_message(colour="blue").version == 0
+
+
+def test_a_message_is_known_by_spec_and_version() -> None:
+    assert model_message().identity == model_message().identity
+    assert model_message().identity != model_message(version=1).identity
+    assert model_message().identity != model_message(topic="FED-dig1-model_data_topic:0:4:8").identity
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"version": "1"}, "version: expected a valid integer, received '1' (str)"),
+        ({"version": True}, "version: expected a valid integer, received True (bool)"),
+        ({"version": -2}, "version: expected greater than or equal to -1, received -2 (int)"),
+        ({"training_settings": {}}, "training_settings.batch: missing"),
+        ({"training_settings": {"batch": "32"}}, "training_settings.batch: expected a valid integer, received '32' (str)"),
+        ({"training_settings": {"batch": 0}}, "training_settings.batch: expected greater than or equal to 1, received 0 (int)"),
+        ({"model_architecture": {}}, "model_architecture: expected a valid string, received {} (dict)"),
+        ({"model_compile_args": None}, "model_compile_args: expected an object, received None (NoneType)"),
+        ({"topic": "w:0:0:0"}, "topic: expected topic:partition:offset:end of at least one array, received w:0:0:0"),
+        ({"topic": "w"}, "topic: expected topic:partition:offset:end of at least one array, received w"),
+        ({"topic": "w:0:5:2"}, "topic: 'w:0:5:2' ends before it starts"),
+    ],
+)
+def test_a_wrong_field_is_named_by_its_path_and_place(changes: dict[str, Any], fault: str) -> None:
+    text = fault_of(json.dumps(model_json(**changes)).encode())
+    assert text.startswith(fault)
+    assert text.endswith(f", at {PLACE}")
+
+
+def test_all_wrong_fields_are_told_at_once() -> None:
+    assert fault_of(b'{"version": "x", "training_settings": {"batch": 1}, "model_architecture": "{}"}') == (
+        "topic: missing; version: expected a valid integer, received 'x' (str); model_compile_args: missing, at " + PLACE
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        (b'{"topic": ', "message: expected JSON, received b'{\"topic\": ' (EOF while parsing a value at line 1 column 10)"),
+        (b"[]", "message: expected an object, received [] (list)"),
+        (b"[" * 100_000, "message: expected JSON, received b'[[["),
+        (None, "a model message is JSON of at most 10000000 bytes, received nothing"),
+        (b" " * 10_000_001, "a model message is JSON of at most 10000000 bytes, received 10000001 bytes"),
+    ],
+)
+def test_what_is_no_message_is_refused(value: bytes | None, fault: str) -> None:
+    assert fault_of(value).startswith(fault)
+
+
+def test_a_reply_says_what_the_contract_wants() -> None:
+    metrics = Metrics(training={"loss": [0.5]}, validation={"loss": [None]})
+    reply = json.loads(encode_reply(OffsetRange("FED-dig1-agg_data_topic-c1", 0, 4, 8), model_message(version=2), metrics, 400))
+    assert reply == {
+        "topic": "FED-dig1-agg_data_topic-c1:0:4:8",
+        "version": 3,
+        "metrics": {"training": {"loss": [0.5]}, "validation": {"loss": [None]}},
+        "num_data": 400,
+    }
+
+
+def test_a_reply_with_test_samples_has_a_test_entry() -> None:
+    metrics = Metrics(training={"loss": [0.5]}, validation={"loss": [None]}, test={"loss": [0.7]})
+    reply = json.loads(encode_reply(OffsetRange("t", 0, 0, 1), model_message(version=-1), metrics, 400))
+    assert reply["version"] == -1
+    assert reply["metrics"]["test"] == {"loss": [0.7]}

@@ -1,0 +1,124 @@
+"""AVRO: a sample is one schemaless datum of a record, its numbers in schema order."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from decoding.avro_layout import Node
+from decoding.avro_schema import EXAMPLE, Compiler, parse_record_schema
+from decoding.column import LABEL, Column, Plan, Side, UnfitError
+from decoding.number_rows import Stack, settle_shape
+from decoding.options import Options
+from decoding.shapes import Shape, parse_reshape, resolve, wanted
+from decoding.wire_types import DType, native, parse_number_type
+from protocol.records import Array
+
+_REGISTRY_HEADER_BYTES = 5  # a zero byte and a schema's id
+
+
+def avro_plan(options: Options) -> Plan | None:
+    """Read one side's keys; None where one is faulty."""
+    schema = options.read(
+        "scheme", parse_record_schema, remedy=f"the record schema of the {options.side.part}s, e.g. {EXAMPLE}"
+    )
+    wire = options.read("type", parse_number_type)
+    reshape = options.read("reshape", parse_reshape)
+    if schema is None:
+        return None
+    compiler = Compiler(options, wire)
+    layout, wire_schema = compiler.node(schema, options.side.part)
+    if not options.faults and reshape is not None and layout.count is not None and resolve(reshape, layout.count) is None:
+        options.note(
+            "reshape",
+            f"takes {wanted(reshape)} numbers, and {options.key('scheme')} has {layout.count}: "
+            f'give e.g. "{layout.count}", or null to leave flat',
+        )
+    if options.faults:
+        return None
+    import fastavro  # noqa: PLC0415 - loaded for AVRO alone
+
+    reader = DatumReader(options.side, fastavro.schemaless_reader, fastavro.parse_schema(wire_schema), layout)
+    dtype = native(wire) if wire is not None else np.result_type(*compiler.dtypes)
+    return AvroPlan(reader, dtype, reshape)
+
+
+@dataclass(frozen=True, slots=True)
+class DatumReader:
+    """Reads one datum.
+
+    Attributes:
+        read: fastavro's schemaless reader.
+        schema: as fastavro reads it.
+        layout: of the same schema.
+    """
+
+    side: Side
+    read: Callable[..., Any]
+    schema: Any
+    layout: Node
+
+    def row(self, raw: bytes) -> list[float]:
+        """The numbers of a datum.
+
+        Raises:
+            UnfitError: the bytes are no datum of the schema, or more than one; a null, or a value outside its type.
+        """
+        row: list[float] = []
+        self.layout.take((self._datum(raw),), row)
+        return row
+
+    def _datum(self, raw: bytes) -> Any:
+        stream = io.BytesIO(raw)
+        try:
+            datum = self.read(stream, self.schema, None)
+        except Exception as exc:
+            problem = "it ends too early" if isinstance(exc, EOFError) else f"{type(exc).__name__}: {exc}"
+            raise self._unfit(raw, problem) from exc
+        if stream.tell() != len(raw):
+            raise self._unfit(raw, f"{len(raw) - stream.tell()} bytes are left over")
+        return datum
+
+    def _unfit(self, raw: bytes, problem: str) -> UnfitError:
+        hint = "; its start looks like a schema registry header: send the bare datum" if self._has_header(raw) else ""
+        return UnfitError(f"{self.side.part} of {len(raw)} bytes is no datum of {self.side.name}_scheme: {problem}{hint}")
+
+    def _has_header(self, raw: bytes) -> bool:
+        stream = io.BytesIO(raw)
+        if stream.read(_REGISTRY_HEADER_BYTES)[:1] != b"\0":
+            return False
+        try:
+            self.read(stream, self.schema, None)
+        except Exception:  # noqa: BLE001 - only a hint is at stake, and fastavro lets any error out
+            return False
+        return stream.tell() == len(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class AvroPlan:
+    """Datums of one schema; what arrays and bytes leave open is left to the first record."""
+
+    reader: DatumReader
+    dtype: DType
+    reshape: Shape | None
+
+    def settle(self, first: bytes) -> Column:
+        layout, side = self.reader.layout, self.reader.side
+        row = self.reader.row(first)
+        natural = () if side is LABEL and layout.is_single else (len(row),)
+        return AvroColumn(self.reader, Stack(side, self.dtype, settle_shape(side, self.reshape, natural)))
+
+
+@dataclass(frozen=True, slots=True)
+class AvroColumn:
+    """Datums of one schema with one count of numbers."""
+
+    reader: DatumReader
+    stack: Stack
+
+    def decode(self, raws: Sequence[bytes]) -> Array:
+        return self.stack.stack([self.reader.row(raw) for raw in raws])

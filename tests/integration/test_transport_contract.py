@@ -1,0 +1,340 @@
+"""What the rest relies on behind the seams of the transport, the same over a Kafka in memory and over a real one."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+import numpy as np
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+
+from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
+from protocol.errors import DataError, KafkaError, LimitError, ModelError
+from protocol.messages import Metrics
+from protocol.stream_spec import OffsetRange
+from protocol.topics import Federation
+from tests.support.fake_kafka import FakeKafka, FakeReader, FakeSender, FakeTopics
+from tests.support.messages import model_message
+from transport.admin import Admin
+from transport.clients import Cluster
+from transport.interfaces import LogReader, Record, Sender, Topics, place
+from transport.reader import Reader
+from transport.writer import Writer
+
+LIMIT_S = 1.0
+Pairs = Sequence[tuple[bytes | None, bytes | None]]
+
+
+class AnyKafka(Protocol):
+    """A Kafka to prepare, and the parts under test that look at it."""
+
+    topics: Topics
+    sender: Sender
+
+    def reader(self, group: str) -> LogReader: ...
+    def create(self, topic: str, partitions: int = 1, message_bytes: int = 1_048_588) -> None: ...
+    def delete(self, topic: str) -> None: ...
+    def write(self, topic: str, records: Pairs, partition: int = 0) -> list[int]: ...
+    def expire(self, topic: str, low: int) -> None: ...
+    def leave_gap(self, topic: str) -> None: ...
+    def exists(self, topic: str) -> bool: ...
+
+
+class InMemory:
+    def __init__(self, _bootstrap: str, _stack: ExitStack) -> None:
+        self._kafka = FakeKafka()
+        self.topics = FakeTopics(self._kafka)
+        self.sender = FakeSender(self._kafka)
+        self.create, self.delete, self.write, self.expire = (
+            self._kafka.create,
+            self._kafka.delete,
+            self._kafka.write,
+            self._kafka.expire,
+        )
+
+    def reader(self, group: str) -> LogReader:
+        return FakeReader(self._kafka, group)
+
+    def leave_gap(self, topic: str) -> None:
+        self._kafka.pass_over(topic, 2)
+
+    def exists(self, topic: str) -> bool:
+        return topic in self._kafka.topics
+
+
+class Real:
+    def __init__(self, bootstrap: str, stack: ExitStack) -> None:
+        self._stack = stack
+        self._bootstrap = bootstrap
+        self._cluster = Cluster("test", "KAFKA_BOOTSTRAP", bootstrap)
+        self._admin: Any = stack.enter_context(KafkaAdminClient(bootstrap_servers=bootstrap))
+        self._producer: Any = KafkaProducer(bootstrap_servers=bootstrap)
+        stack.callback(self._producer.close)
+        self.topics = stack.enter_context(Admin(self._cluster, "contract", LIMIT_S))
+        self.sender = stack.enter_context(Writer(self._cluster, "contract", LIMIT_S))
+
+    def reader(self, group: str) -> LogReader:
+        return self._stack.enter_context(Reader(self._cluster, group, LIMIT_S))
+
+    def create(self, topic: str, partitions: int = 1, message_bytes: int = 1_048_588, compression: str = "producer") -> None:
+        configs = {"max.message.bytes": str(message_bytes), "compression.type": compression}
+        self._admin.create_topics([NewTopic(topic, partitions, -1, topic_configs=configs)])
+
+    def delete(self, topic: str) -> None:
+        self._admin.delete_topics([topic])
+
+    def write(self, topic: str, records: Pairs, partition: int = 0) -> list[int]:
+        sent = [self._producer.send(topic, key=key, value=value, partition=partition) for key, value in records]
+        return [one.get(10).offset for one in sent]
+
+    def expire(self, topic: str, low: int) -> None:
+        self._admin.delete_records({TopicPartition(topic, 0): low})
+
+    def leave_gap(self, topic: str) -> None:
+        """An aborted transaction of one record: it and its marker are offsets without a committed record."""
+        producer: Any = KafkaProducer(bootstrap_servers=self._bootstrap, transactional_id=str(uuid.uuid4()))
+        producer.init_transactions()
+        producer.begin_transaction()
+        producer.send(topic, key=b"k", value=b"aborted").get(10)
+        producer.abort_transaction()
+        producer.close()
+
+    def exists(self, topic: str) -> bool:
+        return topic in self._admin.list_topics()
+
+    def limit(self, topic: str) -> int:
+        described = self._admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all")
+        return int(described["topic"][topic]["max.message.bytes"]["value"])
+
+
+@pytest.fixture(params=[InMemory, Real])
+def kafka(request: pytest.FixtureRequest) -> Iterator[AnyKafka]:
+    bootstrap = request.getfixturevalue("bootstrap") if request.param is Real else ""
+    with ExitStack() as stack:
+        yield request.param(bootstrap, stack)
+
+
+@pytest.fixture
+def topic() -> str:
+    return f"contract-{uuid.uuid4()}"
+
+
+def numbered(start: int, end: int) -> list[tuple[bytes, bytes]]:
+    return [(b"k", b"%d" % number) for number in range(start, end)]
+
+
+def values(batches: Iterator[list[Record]]) -> list[bytes | None]:
+    return [record.value() for record in itertools.chain.from_iterable(batches)]
+
+
+def test_looking_at_a_topic_does_not_create_it(kafka: AnyKafka, topic: str) -> None:
+    reader = kafka.reader("looker")
+    assert reader.partitions(topic) == []
+    assert kafka.topics.topic_id(topic) is None
+    with pytest.raises(LimitError):
+        values(reader.read(OffsetRange(topic, 0, 0, 1)))
+    assert not kafka.exists(topic)
+
+
+def test_partitions_are_told_in_order(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic, 3)
+    assert kafka.reader("g").partitions(topic) == [0, 1, 2]
+
+
+def test_a_range_is_read_in_offset_order_up_to_its_end(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic)
+    kafka.write(topic, numbered(0, 10))
+    records = list(itertools.chain.from_iterable(kafka.reader("g").read(OffsetRange(topic, 0, 2, 7))))
+    assert [record.offset() for record in records] == [2, 3, 4, 5, 6]
+    assert [record.value() for record in records] == [b"2", b"3", b"4", b"5", b"6"]
+    assert (records[0].key(), place(records[0])) == (b"k", f"{topic}[0]@2")
+
+
+def test_an_empty_range_holds_nothing(kafka: AnyKafka, topic: str) -> None:
+    assert values(kafka.reader("g").read(OffsetRange(topic, 0, 5, 5))) == []
+
+
+def test_records_without_key_or_value_are_told_as_such(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic)
+    kafka.write(topic, [(None, b"v"), (b"k", None), (b"", b"")])
+    [records] = kafka.reader("g").read(OffsetRange(topic, 0, 0, 3))
+    assert [(record.key(), record.value()) for record in records] == [(None, b"v"), (b"k", None), (b"", b"")]
+
+
+def test_a_range_that_ends_in_a_gap_ends(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic)
+    kafka.write(topic, numbered(0, 2))
+    kafka.leave_gap(topic)
+    assert kafka.reader("g").bounds(topic, 0) == (0, 4)
+    assert values(kafka.reader("g").read(OffsetRange(topic, 0, 0, 4))) == [b"0", b"1"]
+
+
+def test_a_range_with_a_gap_before_more_records_ends(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic)
+    kafka.write(topic, numbered(0, 2))
+    kafka.leave_gap(topic)
+    kafka.write(topic, numbered(2, 4))
+    reader = kafka.reader("g")
+    assert values(reader.read(OffsetRange(topic, 0, 0, 3))) == [b"0", b"1"]
+    assert values(reader.read(OffsetRange(topic, 0, 0, 6))) == [b"0", b"1", b"2", b"3"]
+
+
+def test_an_end_that_does_not_come_is_an_error_that_names_the_offsets(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic)
+    kafka.write(topic, numbered(0, 3))
+    with pytest.raises(LimitError, match=rf"offsets 3 to 9 of {topic}\[0\] did not arrive within"):
+        values(kafka.reader("g").read(OffsetRange(topic, 0, 0, 10)))
+
+
+def test_a_start_beyond_the_log_is_waited_for(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic)
+    kafka.write(topic, numbered(0, 3))
+    with pytest.raises(LimitError, match=rf"offsets 3 to 9 of {topic}\[0\] did not arrive within"):
+        values(kafka.reader("g").read(OffsetRange(topic, 0, 7, 10)))
+
+
+@pytest.mark.parametrize("error", [DataError, ModelError])
+def test_a_start_that_retention_removed_is_an_error_that_names_the_offsets(
+    kafka: AnyKafka, topic: str, error: type[DataError | ModelError]
+) -> None:
+    kafka.create(topic)
+    kafka.write(topic, numbered(0, 10))
+    kafka.expire(topic, 4)
+    assert kafka.reader("g").bounds(topic, 0) == (4, 10)
+    with pytest.raises(error, match=rf"offsets 1 to 3 of {topic}\[0\] are gone"):
+        values(kafka.reader("g").read(OffsetRange(topic, 0, 1, 10), gone=error))
+
+
+def test_a_followed_partition_tells_what_comes(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic)
+    kafka.write(topic, numbered(0, 2))
+    reader = kafka.reader("g")
+    reader.follow(topic, 0, 1)
+    heard: list[bytes | None] = []
+    position = 1
+    for _ in range(20):
+        records, reached = reader.poll()
+        heard += [record.value() for record in records]
+        position = max(position, reached)
+        if position == 2:
+            kafka.write(topic, numbered(2, 3))
+        if position == 3:
+            break
+    assert (heard, position) == ([b"1", b"2"], 3)
+
+
+def test_following_an_offset_that_is_gone_is_an_error(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic)
+    kafka.write(topic, numbered(0, 2))
+    reader = kafka.reader("g")
+    reader.follow(topic, 0, 50)
+    with pytest.raises(DataError, match=rf"offset 50 of {topic}\[0\] is gone"):
+        next(heard for _ in range(20) if (heard := reader.poll()[0]))
+
+
+def test_a_group_keeps_its_offset_and_metadata(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic)
+    kafka.write(topic, numbered(0, 5))
+    group, other = f"g-{topic}", f"other-{topic}"
+    reader = kafka.reader(group)
+    assert reader.committed(topic, 0) is None
+    reader.commit(topic, 0, 3, "some-id")
+    assert kafka.reader(group).committed(topic, 0) == (3, "some-id")
+    assert kafka.reader(other).committed(topic, 0) is None
+
+
+def test_a_topic_made_anew_has_another_id(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic)
+    first = kafka.topics.topic_id(topic)
+    assert first == kafka.topics.topic_id(topic)
+    kafka.delete(topic)
+    for _ in range(1000):
+        if kafka.topics.topic_id(topic) is None:
+            break
+    kafka.create(topic)
+    assert kafka.topics.topic_id(topic) not in (None, first)
+
+
+def test_a_reply_topic_is_made_with_one_partition_and_takes_what_it_must(kafka: AnyKafka, topic: str) -> None:
+    kafka.topics.ensure_topic(topic, 3_000_000)
+    assert kafka.reader("g").partitions(topic) == [0]
+    assert kafka.sender.send(topic, [(b"\x00", bytes(2_999_800))]) == [0]
+
+
+def test_a_reply_topic_that_takes_less_is_made_to_take_more_and_never_less(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic, 1, 50_000)
+    kafka.topics.ensure_topic(topic, 2_000_000)
+    assert kafka.sender.send(topic, [(b"\x00", bytes(1_999_800))]) == [0]
+    kafka.topics.ensure_topic(topic, 10_000)
+    assert kafka.sender.send(topic, [(b"\x00", bytes(1_999_800))]) == [1]
+
+
+def test_what_is_sent_stands_in_order_and_its_offsets_are_told(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic, 1, 50_000)
+    # More small records than fit into one message of the topic's size.
+    records = [(b"%d" % number, bytes(15_000)) for number in range(40)]
+    assert kafka.sender.send(topic, records) == list(range(40))
+    found = itertools.chain.from_iterable(kafka.reader("g").read(OffsetRange(topic, 0, 0, 40)))
+    assert [record.key() for record in found] == [key for key, _value in records]
+
+
+def test_a_record_that_the_topic_refuses_is_an_error(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic, 1, 50_000)
+    with pytest.raises(KafkaError, match=rf"{topic}.*MessageSizeTooLargeError"):
+        kafka.sender.send(topic, [(b"k", bytes(60_000))])
+
+
+def test_an_open_transaction_ends_the_committed_log(bootstrap: str, topic: str) -> None:
+    with ExitStack() as stack:
+        kafka = Real(bootstrap, stack)
+        kafka.create(topic)
+        kafka.write(topic, numbered(0, 3))
+        producer: Any = KafkaProducer(bootstrap_servers=bootstrap, transactional_id=str(uuid.uuid4()))
+        producer.init_transactions()
+        producer.begin_transaction()
+        producer.send(topic, key=b"k", value=b"open").get(10)
+        reader = kafka.reader("g")
+        assert reader.bounds(topic, 0) == (0, 3)
+        assert values(reader.read(OffsetRange(topic, 0, 0, 3))) == [b"0", b"1", b"2"]
+        with pytest.raises(LimitError, match=r"offsets 3 to 3 of .* did not arrive .* has it committed its transaction"):
+            values(reader.read(OffsetRange(topic, 0, 0, 4)))
+        producer.abort_transaction()
+        producer.close()
+
+
+@pytest.mark.parametrize("size", [9_999_800, 9_999_990, 12_000_000])
+def test_arrays_around_and_above_the_contracts_limit_travel(bootstrap: str, topic: str, size: int) -> None:
+    with ExitStack() as stack:
+        kafka = Real(bootstrap, stack)
+        federation = Federation(topic, "c1")
+        kafka.create(federation.reply_control)
+        sink = FederatedKafkaMLAggregationSink(kafka.sender, kafka.topics, federation)
+        array = np.zeros(size, np.uint8)
+        sink.prepare([array])
+        metrics = Metrics(training={"loss": [0.5]}, validation={"loss": [0.5]})
+        assert sink.send([array], model_message(), metrics, 1) == OffsetRange(federation.reply_data, 0, 0, 1)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_topics_that_a_broker_compresses_are_read(bootstrap: str, topic: str, codec: str) -> None:
+    with ExitStack() as stack:
+        kafka = Real(bootstrap, stack)
+        kafka.create(topic, compression=codec)
+        kafka.write(topic, numbered(0, 3))
+        assert values(kafka.reader("g").read(OffsetRange(topic, 0, 0, 3))) == [b"0", b"1", b"2"]
+
+
+def test_a_broker_whose_name_does_not_resolve_is_named_as_such() -> None:
+    cluster = Cluster("test", "KAFKA_BOOTSTRAP", "no-such-host.invalid:9092")
+    with pytest.raises(KafkaError, match=r"KAFKA_BOOTSTRAP=no-such-host\.invalid:9092\) did not answer within 1 s: .*resolve"):
+        stack_of(Reader(cluster, "g", LIMIT_S))
+
+
+def stack_of(reader: Reader) -> None:
+    with reader:
+        pass

@@ -1,0 +1,179 @@
+"""A Kafka in memory, behind the three seams of the transport. It passes the same tests as the real one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from protocol.errors import DataError, KafkaError, LimitError, WorkerError
+from protocol.stream_spec import OffsetRange
+from transport.clients import Cluster
+from transport.interfaces import Record, offset_of
+
+RECORD_OVERHEAD_BYTES = 79  # what Apache Kafka counts beside key and value of a record alone in its batch
+
+
+@dataclass(frozen=True)
+class FakeRecord:
+    """What confluent-kafka's Message tells of a record."""
+
+    at: tuple[str, int, int]
+    pair: tuple[bytes | None, bytes | None]
+
+    def topic(self) -> str:
+        return self.at[0]
+
+    def partition(self) -> int:
+        return self.at[1]
+
+    def offset(self) -> int:
+        return self.at[2]
+
+    def key(self) -> bytes | None:
+        return self.pair[0]
+
+    def value(self) -> bytes | None:
+        return self.pair[1]
+
+
+@dataclass
+class FakeLog:
+    """One partition: records by offset, with gaps; `low` is the first offset that is left, `high` the next to be written."""
+
+    records: dict[int, tuple[bytes | None, bytes | None]] = field(default_factory=dict)
+    low: int = 0
+    high: int = 0
+
+
+@dataclass
+class FakeTopic:
+    topic_id: str
+    message_bytes: int
+    logs: list[FakeLog]
+
+
+class FakeKafka:
+    """Topics, and the offsets of groups."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, FakeTopic] = {}
+        self.offsets: dict[tuple[str, str, int], tuple[int, str]] = {}
+        self._ids = itertools.count()
+
+    def create(self, topic: str, partitions: int = 1, message_bytes: int = 1_048_588) -> None:
+        self.topics[topic] = FakeTopic(f"id-{next(self._ids)}", message_bytes, [FakeLog() for _ in range(partitions)])
+
+    def delete(self, topic: str) -> None:
+        del self.topics[topic]
+
+    def write(self, topic: str, records: Sequence[tuple[bytes | None, bytes | None]], partition: int = 0) -> list[int]:
+        log = self.topics[topic].logs[partition]
+        offsets = []
+        for record in records:
+            log.records[log.high] = record
+            offsets.append(log.high)
+            log.high += 1
+        return offsets
+
+    def expire(self, topic: str, low: int, partition: int = 0) -> None:
+        """Remove what lies before an offset, as retention does."""
+        log = self.topics[topic].logs[partition]
+        log.low = low
+        log.records = {offset: record for offset, record in log.records.items() if offset >= low}
+
+    def pass_over(self, topic: str, count: int = 1, partition: int = 0) -> None:
+        """Leave offsets without a record, as a transaction's marker does."""
+        self.topics[topic].logs[partition].high += count
+
+
+class FakeReader:
+    """A LogReader over a FakeKafka. It waits for nothing: what is not there does not come."""
+
+    def __init__(self, kafka: FakeKafka, group: str) -> None:
+        self.cluster = Cluster("fake", "FAKE_BOOTSTRAP_SERVERS", "fake:9092")
+        self._kafka = kafka
+        self._group = group
+        self._followed: tuple[str, int] | None = None
+        self._position = 0
+
+    def partitions(self, topic: str) -> list[int]:
+        return list(range(len(self._kafka.topics[topic].logs))) if topic in self._kafka.topics else []
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        log = self._kafka.topics[topic].logs[partition]
+        return log.low, log.high
+
+    def committed(self, topic: str, partition: int) -> tuple[int, str] | None:
+        return self._kafka.offsets.get((self._group, topic, partition))
+
+    def commit(self, topic: str, partition: int, offset: int, metadata: str) -> None:
+        self._kafka.offsets[self._group, topic, partition] = (offset, metadata)
+
+    def read(self, wanted: OffsetRange, *, gone: type[WorkerError] = DataError) -> Iterator[list[Record]]:
+        if wanted.start == wanted.end:
+            return
+        there = self.partitions(wanted.topic)
+        low, high = self.bounds(wanted.topic, wanted.partition) if wanted.partition in there else (0, 0)
+        if low > wanted.start:
+            raise gone(f"offsets {wanted.start} to {min(low, wanted.end) - 1} of {wanted.topic}[{wanted.partition}] are gone")
+        if high > wanted.start:
+            yield self._between(wanted.topic, wanted.partition, wanted.start, wanted.end)
+        if high < wanted.end:
+            raise LimitError(
+                f"offsets {high} to {wanted.end - 1} of {wanted.topic}[{wanted.partition}] did not arrive within 0 s"
+            )
+
+    def follow(self, topic: str, partition: int, start: int) -> None:
+        self._followed, self._position = (topic, partition), start
+
+    def unfollow(self) -> None:
+        self._followed = None
+
+    def poll(self, most: int = 1, *, gone: type[WorkerError] = DataError) -> tuple[list[Record], int]:
+        assert self._followed is not None
+        topic, partition = self._followed
+        if topic not in self._kafka.topics:
+            raise KafkaError(f"{topic} is no topic")
+        low, high = self.bounds(topic, partition)
+        if not low <= self._position <= high:
+            raise gone(f"offset {self._position} of {topic}[{partition}] is gone")
+        records = self._between(topic, partition, self._position, high)[:most]
+        reached = high if len(records) < most else offset_of(records[-1]) + 1
+        reached, self._position = (reached if reached > self._position else -1), reached
+        return records, reached
+
+    def _between(self, topic: str, partition: int, start: int, end: int) -> list[Record]:
+        log = self._kafka.topics[topic].logs[partition]
+        return [FakeRecord((topic, partition, at), pair) for at, pair in sorted(log.records.items()) if start <= at < end]
+
+
+class FakeTopics:
+    """The Topics of a FakeKafka."""
+
+    def __init__(self, kafka: FakeKafka) -> None:
+        self._kafka = kafka
+
+    def topic_id(self, topic: str) -> str | None:
+        return self._kafka.topics[topic].topic_id if topic in self._kafka.topics else None
+
+    def ensure_topic(self, topic: str, message_bytes: int) -> None:
+        if topic not in self._kafka.topics:
+            self._kafka.create(topic, 1, message_bytes)
+        there = self._kafka.topics[topic]
+        there.message_bytes = max(there.message_bytes, message_bytes)
+
+
+class FakeSender:
+    """A Sender into a FakeKafka."""
+
+    def __init__(self, kafka: FakeKafka) -> None:
+        self._kafka = kafka
+
+    def send(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> list[int]:
+        offsets: list[int] = []
+        for key, value in records:
+            if len(key) + len(value) + RECORD_OVERHEAD_BYTES > self._kafka.topics[topic].message_bytes:
+                raise KafkaError(f"{topic} does not take {len(value)} bytes: MessageSizeTooLargeError")
+            offsets += self._kafka.write(topic, [(key, value)])
+        return offsets

@@ -1,0 +1,255 @@
+"""Which model is trained next, whatever came while nobody looked."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from protocol.errors import DataError, LimitError, ModelError, WorkerError
+from protocol.messages import ModelMessage
+from protocol.topics import Federation
+from tests.support.fake_kafka import FakeKafka, FakeReader, FakeTopics
+from tests.support.messages import model_json
+from transport.control import ControlTopic
+from transport.interfaces import Record
+
+FEDERATION = Federation("dig1", "c1")
+
+
+class Cloud:
+    """Announces models on a fake Kafka, each with weights of its own."""
+
+    def __init__(self) -> None:
+        self.kafka = FakeKafka()
+        self._weights = 0
+
+    def create_topics(self) -> None:
+        for topic in FEDERATION.cloud_topics:
+            self.kafka.create(topic)
+
+    def announce(self, version: int) -> dict[str, Any]:
+        topic = f"{FEDERATION.model_data}:0:{self._weights}:{self._weights + 4}"
+        self._weights += 4
+        message = model_json(topic=topic, version=version)
+        self.repeat(message)
+        return message
+
+    def repeat(self, message: dict[str, Any]) -> None:
+        self.kafka.write(FEDERATION.model_control, [(b"1", json.dumps(message).encode())])
+
+    def client(self, wait_limit_s: float | None = 0.0) -> ControlTopic:
+        return ControlTopic(FakeReader(self.kafka, FEDERATION.group), FakeTopics(self.kafka), FEDERATION, wait_limit_s)
+
+
+@pytest.fixture
+def cloud() -> Cloud:
+    cloud = Cloud()
+    cloud.create_topics()
+    return cloud
+
+
+def answer(client: ControlTopic) -> ModelMessage:
+    model = client.next_model()
+    assert model is not None
+    client.commit(model)
+    return model
+
+
+def test_rounds_are_given_one_after_the_other(cloud: Cloud) -> None:
+    client = cloud.client()
+    for version in (0, 1, 2, -1):
+        cloud.announce(version)
+        assert answer(client).version == version
+
+
+def test_a_worker_that_was_busy_sees_the_last_model(cloud: Cloud) -> None:
+    client = cloud.client()
+    cloud.announce(0)
+    model = client.next_model()
+    assert model is not None
+    cloud.announce(-1)
+    client.commit(model)
+    assert answer(client).version == -1
+
+
+def test_superseded_versions_are_skipped(cloud: Cloud) -> None:
+    client = cloud.client()
+    for version in (0, 1, 2):
+        cloud.announce(version)
+    assert answer(client).version == 2
+    with pytest.raises(LimitError):
+        client.next_model()
+
+
+def test_a_late_worker_answers_the_last_version_alone(cloud: Cloud) -> None:
+    for version in (0, 1, -1):
+        cloud.announce(version)
+    assert answer(cloud.client()).version == -1
+
+
+def test_the_same_message_again_is_not_answered_twice(cloud: Cloud) -> None:
+    client = cloud.client()
+    first = cloud.announce(0)
+    answer(client)
+    cloud.repeat(first)
+    with pytest.raises(LimitError):
+        client.next_model()
+
+
+def test_a_repeated_message_hides_no_new_one(cloud: Cloud) -> None:
+    client = cloud.client()
+    first = cloud.announce(0)
+    answer(client)
+    cloud.announce(1)
+    cloud.repeat(first)
+    assert answer(client).version == 1
+
+
+def test_a_superseded_message_that_is_repeated_is_not_answered(cloud: Cloud) -> None:
+    client = cloud.client()
+    first = cloud.announce(0)
+    cloud.announce(1)
+    assert answer(client).version == 1
+    cloud.repeat(first)
+    with pytest.raises(LimitError):
+        client.next_model()
+
+
+def test_a_lower_version_with_other_weights_is_a_cloud_that_started_over(cloud: Cloud) -> None:
+    client = cloud.client()
+    for version in (4, 0):
+        cloud.announce(version)
+        assert answer(client).version == version
+
+
+def test_a_restarted_worker_goes_on_after_what_it_answered(cloud: Cloud) -> None:
+    first = cloud.announce(0)
+    answer(cloud.client())
+    cloud.repeat(first)
+    with pytest.raises(LimitError):
+        cloud.client().next_model()
+    cloud.announce(1)
+    assert answer(cloud.client()).version == 1
+
+
+def test_a_round_that_was_not_committed_is_given_again(cloud: Cloud) -> None:
+    cloud.announce(3)
+    for _ in range(2):
+        model = cloud.client().next_model()
+        assert model is not None
+        assert model.version == 3
+
+
+def test_a_worker_restarted_after_the_last_round_is_done(cloud: Cloud) -> None:
+    cloud.announce(-1)
+    answer(cloud.client())
+    assert cloud.client().next_model() is None
+
+
+def test_a_new_federation_under_the_same_id_is_joined_after_the_last_round(cloud: Cloud) -> None:
+    cloud.announce(-1)
+    answer(cloud.client())
+    cloud.announce(0)
+    assert answer(cloud.client()).version == 0
+
+
+def test_offsets_without_records_do_not_hide_a_model(cloud: Cloud) -> None:
+    cloud.kafka.pass_over(FEDERATION.model_control, 3)
+    cloud.announce(0)
+    cloud.kafka.pass_over(FEDERATION.model_control)
+    assert answer(cloud.client()).version == 0
+
+
+def test_models_that_retention_has_removed_do_not_matter(cloud: Cloud) -> None:
+    for version in (0, 1, 2):
+        cloud.announce(version)
+    cloud.kafka.expire(FEDERATION.model_control, 2)
+    assert answer(cloud.client()).version == 2
+
+
+def test_topics_made_anew_while_nobody_looked_are_all_new(cloud: Cloud) -> None:
+    message = cloud.announce(0)
+    cloud.announce(1)
+    answer(cloud.client())
+    cloud.create_topics()
+    cloud.repeat(message)
+    assert answer(cloud.client()).version == 0
+
+
+def test_topics_made_anew_during_a_fit_are_all_new(cloud: Cloud) -> None:
+    client = cloud.client()
+    message = cloud.announce(0)
+    answer(client)
+    cloud.create_topics()
+    cloud.repeat(message)
+    assert answer(client).version == 0
+
+
+class WatchedReader(FakeReader):
+    """Does something the moment that somebody waits."""
+
+    def __init__(self, kafka: FakeKafka, meanwhile: Callable[[], None]) -> None:
+        super().__init__(kafka, FEDERATION.group)
+        self._meanwhile: Callable[[], None] | None = meanwhile
+
+    def poll(self, most: int = 1, *, gone: type[WorkerError] = DataError) -> tuple[list[Record], int]:
+        if self._meanwhile is not None:
+            meanwhile, self._meanwhile = self._meanwhile, None
+            meanwhile()
+        return super().poll(most, gone=gone)
+
+
+@pytest.mark.parametrize("messages", [1, 2, 5])
+def test_topics_made_anew_under_a_waiting_worker_are_all_new(cloud: Cloud, messages: int) -> None:
+    """Whether the new log ends before, at or after the offset that is waited for."""
+    announced = [cloud.announce(version) for version in (0, 1)]
+
+    def start_over() -> None:
+        cloud.create_topics()
+        for _ in range(messages):
+            cloud.repeat(announced[0])
+
+    reader = WatchedReader(cloud.kafka, start_over)
+    client = ControlTopic(reader, FakeTopics(cloud.kafka), FEDERATION, wait_limit_s=5.0, look_every_s=0.0)
+    assert answer(client).version == 1
+    assert answer(client).version == 0
+
+
+def test_a_topic_deleted_under_a_waiting_worker_is_waited_for(cloud: Cloud) -> None:
+    reader = WatchedReader(cloud.kafka, lambda: cloud.kafka.delete(FEDERATION.model_control))
+    client = ControlTopic(reader, FakeTopics(cloud.kafka), FEDERATION, wait_limit_s=0.2, look_every_s=0.0)
+    with pytest.raises(LimitError, match="the cloud to create the topics of federation dig1"):
+        client.next_model()
+
+
+def test_a_message_that_cannot_be_understood_is_an_error_with_its_place(cloud: Cloud) -> None:
+    cloud.kafka.write(FEDERATION.model_control, [(b"1", b"hello")])
+    with pytest.raises(ModelError, match=r"expected JSON, received b'hello' .*, at FED-dig1-model_control_topic\[0\]@0$"):
+        cloud.client().next_model()
+
+
+def test_a_superseded_message_that_cannot_be_understood_does_not_matter(cloud: Cloud) -> None:
+    cloud.kafka.write(FEDERATION.model_control, [(b"1", b"hello")])
+    cloud.announce(5)
+    assert answer(cloud.client()).version == 5
+
+
+@pytest.mark.parametrize("missing", FEDERATION.cloud_topics)
+def test_a_worker_waits_for_each_of_the_clouds_topics_and_makes_none(cloud: Cloud, missing: str) -> None:
+    cloud.kafka.delete(missing)
+    with pytest.raises(LimitError) as caught:
+        cloud.client().next_model()
+    assert str(caught.value) == (
+        "the cloud to create the topics of federation dig1 did not come within 0 s; WAIT_LIMIT_S sets the limit"
+    )
+    assert missing not in cloud.kafka.topics
+
+
+def test_a_wait_says_so_and_ends_at_its_limit(cloud: Cloud, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with pytest.raises(LimitError, match=r"the next model on FED-dig1-model_control_topic did not come within 0\.05 s"):
+        cloud.client(wait_limit_s=0.05).next_model()
+    assert [record.getMessage() for record in caplog.records if record.getMessage().startswith("waiting")] == [
+        "waiting for the next model on FED-dig1-model_control_topic seconds=0"
+    ]

@@ -1,0 +1,113 @@
+"""The labelled stream: what a spec means, in which order it is read, and what is left out and counted."""
+
+import numpy as np
+import pytest
+
+from decoders import make_decoder
+from federated_singleClassicTraining import decode_stream
+from protocol.errors import BadRecordError, DataError, LimitError
+from protocol.stream_spec import parse_spec
+from tests.support.fake_kafka import FakeKafka, FakeReader
+from transport.stream import Counts, read_stream, resolve
+
+CONFIG = {"data_type": "uint8", "label_type": "uint8", "data_reshape": "", "label_reshape": ""}
+
+
+@pytest.fixture
+def kafka() -> FakeKafka:
+    kafka = FakeKafka()
+    kafka.create("digits", 3)
+    kafka.create("more")
+    return kafka
+
+
+def write(kafka: FakeKafka, topic: str, partition: int, *numbers: int) -> None:
+    kafka.write(topic, [(bytes([number]), bytes([number])) for number in numbers], partition)
+
+
+def resolved(kafka: FakeKafka, spec: str) -> list[str]:
+    return [str(one) for one in resolve(FakeReader(kafka, "g"), parse_spec(spec), 0)]
+
+
+def read(kafka: FakeKafka, spec: str, counts: Counts | None = None) -> list[int]:
+    reader = FakeReader(kafka, "g")
+    stream = read_stream(reader, resolve(reader, parse_spec(spec), 0), counts or Counts())
+    samples = decode_stream(make_decoder("RAW", CONFIG), stream)
+    np.testing.assert_array_equal(samples.features, samples.labels)
+    return list(map(int, samples.labels))
+
+
+def test_open_parts_of_a_spec_mean_what_the_log_has_now(kafka: FakeKafka) -> None:
+    write(kafka, "digits", 0, 1, 2, 3)
+    write(kafka, "digits", 2, 4)
+    kafka.expire("digits", 1)
+    assert resolved(kafka, "digits") == ["digits:0:1:3", "digits:1:0:0", "digits:2:0:1"]
+    assert resolved(kafka, "digits:0") == ["digits:0:1:3"]
+    assert resolved(kafka, "digits:0:2") == ["digits:0:2:3"]
+    assert resolved(kafka, "digits:0:2:70") == ["digits:0:2:70"]
+
+
+def test_partitions_and_offsets_are_read_in_order_however_the_spec_has_them(kafka: FakeKafka) -> None:
+    write(kafka, "digits", 0, 1, 2)
+    write(kafka, "digits", 1, 3, 4)
+    write(kafka, "digits", 2, 5, 6)
+    assert read(kafka, "digits:2:0:2,digits:0:1:2,digits:1:0:2,digits:0:0:1") == [1, 2, 3, 4, 5, 6]
+
+
+def test_topics_are_read_in_the_order_of_the_spec(kafka: FakeKafka) -> None:
+    write(kafka, "digits", 0, 1)
+    write(kafka, "more", 0, 2)
+    assert read(kafka, "more,digits") == [2, 1]
+
+
+def test_an_empty_partition_is_normal(kafka: FakeKafka) -> None:
+    write(kafka, "digits", 1, 3)
+    assert read(kafka, "digits") == [3]
+
+
+def test_gaps_in_offsets_do_not_matter(kafka: FakeKafka) -> None:
+    kafka.pass_over("digits")
+    write(kafka, "digits", 0, 1)
+    kafka.pass_over("digits", 2)
+    assert read(kafka, "digits:0:0:4") == [1]
+
+
+def test_tombstones_and_records_without_a_key_are_counted_and_left_out(kafka: FakeKafka) -> None:
+    write(kafka, "digits", 0, 1)
+    kafka.write("digits", [(b"\x05", None), (None, b"\x05"), (None, None), (None, b"\x06")])
+    write(kafka, "digits", 0, 2)
+    counts = Counts()
+    assert read(kafka, "digits:0", counts) == [1, 2]
+    assert (counts.records, counts.tombstones, counts.keyless) == (2, 2, 2)
+
+
+def test_a_stream_without_samples_is_an_error(kafka: FakeKafka) -> None:
+    kafka.write("digits", [(b"\x05", None)])
+    with pytest.raises(DataError) as caught:
+        read(kafka, "digits")
+    assert str(caught.value) == (
+        "DATA_TOPIC holds no record with a value and a key: has the device written its labelled stream?"
+    )
+
+
+def test_a_bad_record_is_named_by_its_offset(kafka: FakeKafka) -> None:
+    write(kafka, "digits", 1, 1, 2)
+    kafka.write("digits", [(b"\x03", b"\x03\x03")], 1)
+    with pytest.raises(BadRecordError, match=r"^digits\[1\]@2: value has 2 bytes, expected 1"):
+        read(kafka, "digits")
+
+
+@pytest.mark.parametrize(("spec", "what"), [("nothing", "nothing is no topic"), ("digits:7", "digits has no partition 7")])
+def test_a_topic_or_partition_that_is_not_there_is_an_error(kafka: FakeKafka, spec: str, what: str) -> None:
+    with pytest.raises(LimitError) as caught:
+        resolved(kafka, spec)
+    assert str(caught.value) == (
+        f"DATA_TOPIC: {what} on the fake's Kafka (FAKE_BOOTSTRAP_SERVERS=fake:9092) after 0 s: "
+        "has the device written its stream there? ANSWER_LIMIT_S sets the limit"
+    )
+
+
+def test_a_start_beyond_an_open_end_is_an_error(kafka: FakeKafka) -> None:
+    write(kafka, "digits", 0, 1)
+    with pytest.raises(DataError, match=r"^DATA_TOPIC starts at offset 5 of digits\[0\], and its log ends at 1: "):
+        resolved(kafka, "digits:0:5")

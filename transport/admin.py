@@ -1,0 +1,99 @@
+"""Topics: whether they are there, which they are, and the one that the worker makes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+from kafka.errors import KafkaError as ClientError
+from kafka.errors import NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+
+from protocol.errors import KafkaError
+from transport.clients import Cluster, kafka_python_config
+from transport.patience import Patience
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_LIMIT = "max.message.bytes"
+RETRY_S = 0.2
+_BROKERS_OWN = -1  # the replication factor that the broker is configured with
+
+
+class Admin:
+    """Topics of one cluster, which has answered before."""
+
+    def __init__(self, cluster: Cluster, client_id: str, answer_limit_s: float) -> None:
+        self._cluster = cluster
+        self._limit_s = answer_limit_s
+        self._config = kafka_python_config(cluster, client_id) | {"bootstrap_timeout_ms": int(answer_limit_s * 1000)}
+        self._client: Any = None  # made on entry
+
+    def __enter__(self) -> Self:
+        try:
+            self._client = KafkaAdminClient(**self._config)
+        except ClientError as exc:
+            raise KafkaError(self._cluster.silent(self._limit_s, f"connecting: {exc}")) from exc
+        return self
+
+    def __exit__(self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None) -> None:
+        self._client.close()
+
+    def topic_id(self, topic: str) -> str | None:
+        return self._ask(f"describing {topic}", lambda: self._describe(topic))
+
+    def ensure_topic(self, topic: str, message_bytes: int) -> None:
+        if self.topic_id(topic) is None:
+            self._ask(f"creating {topic} with {_LIMIT}={message_bytes}", lambda: self._create(topic, message_bytes))
+        elif self._ask(f"reading {_LIMIT} of {topic}", lambda: self._limit(topic)) < message_bytes:
+            self._ask(f"raising {_LIMIT} of {topic} to {message_bytes}", lambda: self._raise_limit(topic, message_bytes))
+
+    def _describe(self, topic: str) -> str | None:
+        # describe_topics is the one look of kafka-python that asks the broker not to create what it asks for.
+        [described] = self._client.describe_topics([topic])
+        error = for_code(described["error_code"])
+        if error is UnknownTopicOrPartitionError:
+            return None
+        if error is not NoError:
+            raise error(topic)
+        return str(described["topic_id"])
+
+    def _create(self, topic: str, message_bytes: int) -> None:
+        made = NewTopic(topic, 1, _BROKERS_OWN, topic_configs={_LIMIT: str(message_bytes)})
+        try:
+            self._client.create_topics([made])
+            log.info("created topic %s with %s=%d", topic, _LIMIT, message_bytes)
+        except TopicAlreadyExistsError:
+            self._raise_limit(topic, message_bytes)  # the answer to an earlier try was lost, or it was made as others are
+
+    def _limit(self, topic: str) -> int:
+        described = self._client.describe_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, topic, [_LIMIT])], config_filter="all"
+        )
+        return int(described["topic"][topic][_LIMIT]["value"])
+
+    def _raise_limit(self, topic: str, message_bytes: int) -> None:
+        raised = ConfigResource(ConfigResourceType.TOPIC, topic, {_LIMIT: str(message_bytes)})
+        self._client.alter_configs([raised], incremental=True)
+        log.info("raised %s of topic %s to %d", _LIMIT, topic, message_bytes)
+
+    def _ask(self, doing: str, call: Callable[[], T]) -> T:
+        """Call until a broker answers or the limit has passed."""
+        deadline = time.monotonic() + self._limit_s
+        patience = Patience(f"an answer of {self._cluster}", None)
+        while True:
+            try:
+                return call()
+            except ClientError as exc:
+                if not exc.retriable:
+                    raise KafkaError(f"{self._cluster} refused while {doing}: {exc}; may this client do that there?") from exc
+                if time.monotonic() > deadline:
+                    raise KafkaError(self._cluster.silent(self._limit_s, f"{doing}: {exc}")) from exc
+            patience.tick()
+            time.sleep(RETRY_S)

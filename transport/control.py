@@ -1,0 +1,188 @@
+"""The model control topic, seen by one client: which model is to be trained next."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from protocol.errors import DataError, KafkaError, ModelError
+from protocol.messages import Identity, ModelMessage, parse_model_message
+from protocol.stream_spec import OffsetRange
+from protocol.topics import Federation
+from transport.interfaces import LogReader, Record, Topics, offset_of, place
+from transport.patience import Patience
+
+log = logging.getLogger(__name__)
+
+PARTITION = 0
+POLL_S = 0.5
+LOOK_EVERY_S = 5.0  # how often a quiet topic is looked at, in case that it was made anew
+
+
+@dataclass(frozen=True, slots=True)
+class _Announced:
+    """A record of the control topic that this client has not answered."""
+
+    offset: int
+    place: str
+    value: bytes | None
+
+    def parse(self) -> ModelMessage:
+        return parse_model_message(self.value, self.place)
+
+    def identity(self) -> Identity | None:
+        """None where the message cannot be understood: it repeats nothing."""
+        try:
+            return self.parse().identity
+        except ModelError as exc:
+            log.debug("passed over a message: %s", exc)
+            return None
+
+
+class ControlTopic:
+    """Gives the newest model that this client has not answered, and keeps what it has.
+
+    The group's committed offset is the one after the last answered message; its metadata is the topic's id, so that a topic
+    deleted and made again is not taken for the old one. What stands before it, answered or superseded, is known by identity:
+    the same again is a repetition.
+    """
+
+    def __init__(
+        self,
+        reader: LogReader,
+        topics: Topics,
+        federation: Federation,
+        wait_limit_s: float | None,
+        look_every_s: float = LOOK_EVERY_S,
+    ) -> None:
+        self._reader = reader
+        self._topics = topics
+        self._federation = federation
+        self._topic = federation.model_control
+        self._wait_limit_s = wait_limit_s
+        self._look_every_s = look_every_s
+        self._topic_id: str | None = None
+        self._position = 0
+        self._past: set[Identity] = set()
+        self._unanswered: list[_Announced] = []
+        self._is_finished = False
+        self._is_following = False
+        self._looked = 0.0
+
+    def next_model(self) -> ModelMessage | None:
+        """Wait for the next model to train; None where this client has answered the last round, and no newer one is there.
+
+        Raises:
+            ModelError: the newest message cannot be understood.
+            LimitError: none came within the limit.
+        """
+        if self._topic_id is not None:
+            self._starts_over()  # a fit may have lasted for hours
+        try:
+            self._catch_up()
+            patience = Patience(f"the next model on {self._topic}", self._wait_limit_s)
+            while True:
+                model = self._newest()
+                if model is not None or self._is_finished:
+                    return model
+                patience.tick()
+                self._hear()
+        finally:
+            self._reader.unfollow()
+
+    def commit(self, model: ModelMessage) -> None:
+        """Note that a model is answered; neither it nor what it superseded comes again, also after a restart."""
+        [answered] = [one for one in self._unanswered if one.place == model.place]
+        self._settle(answered.offset + 1)
+        self._is_finished = model.is_last
+        self._reader.commit(self._topic, PARTITION, answered.offset + 1, self._topic_id or "")
+
+    def _open(self) -> None:
+        """Wait for the cloud's topics, then read the control topic's past."""
+        patience = Patience(f"the cloud to create the topics of federation {self._federation.model_id}", self._wait_limit_s)
+        while missing := [topic for topic in self._federation.cloud_topics if not self._reader.partitions(topic)]:
+            log.debug("not there yet: %s", missing)
+            patience.tick()
+            time.sleep(POLL_S)
+        self._topic_id = self._topics.topic_id(self._topic)
+        self._position, self._past, self._unanswered, self._is_finished = 0, set(), [], False
+        self._catch_up()
+        answered_end = self._answered_end()
+        answered = [one for one in self._unanswered if one.offset < answered_end]
+        self._is_finished = bool(answered) and _is_last(answered[-1])
+        self._settle(answered_end)
+        log.info("joined federation=%s as client=%s", self._federation.model_id, self._federation.client_id)
+
+    def _answered_end(self) -> int:
+        committed = self._reader.committed(self._topic, PARTITION)
+        if committed is None:
+            return 0
+        offset, topic_id = committed
+        if topic_id not in ("", self._topic_id) or offset > self._position:
+            log.warning("topic %s was made anew since this client last answered; its messages are all new", self._topic)
+            return 0
+        return offset
+
+    def _settle(self, end: int) -> None:
+        """Everything before offset `end` is the past: answered, or superseded by what was."""
+        settled = [one for one in self._unanswered if one.offset < end]
+        self._past.update(identity for one in settled if (identity := one.identity()) is not None)
+        self._unanswered = self._unanswered[len(settled) :]
+
+    def _catch_up(self) -> None:
+        """Take in what stands on the topic now."""
+        if self._topic_id is None:
+            self._open()
+        low, high = self._reader.bounds(self._topic, PARTITION)
+        start = max(self._position, low)
+        for messages in self._reader.read(OffsetRange(self._topic, PARTITION, start, max(start, high))):
+            self._unanswered.extend(_announced(message) for message in messages)
+        self._position = max(self._position, high)
+        self._is_following = False  # the reader has left the topic
+
+    def _hear(self) -> None:
+        """Wait for a moment for something new."""
+        if not self._is_following:
+            self._reader.follow(self._topic, PARTITION, self._position)
+            self._is_following, self._looked = True, time.monotonic()
+        try:
+            messages, reached = self._reader.poll()
+        except (KafkaError, DataError):
+            if not self._starts_over():
+                raise
+            messages, reached = [], -1
+        self._unanswered.extend(_announced(message) for message in messages)
+        self._position = max(self._position, reached)
+        is_quiet = not messages and time.monotonic() - self._looked > self._look_every_s
+        if messages or self._topic_id is None or (is_quiet and self._starts_over()):
+            self._catch_up()
+        elif is_quiet:
+            self._looked = time.monotonic()
+
+    def _newest(self) -> ModelMessage | None:
+        new = [one for one in self._unanswered if one.identity() not in self._past]
+        if not new:
+            return None
+        if len(new) > 1:
+            log.info("superseded models=%d, trained is the newest", len(new) - 1)
+        return new[-1].parse()
+
+    def _starts_over(self) -> bool:
+        """Whether the topic is no longer the one that was opened."""
+        if self._topics.topic_id(self._topic) == self._topic_id:
+            return False
+        log.warning("topic %s was deleted or made anew: the cloud starts over", self._topic)
+        self._topic_id = None
+        return True
+
+
+def _announced(record: Record) -> _Announced:
+    return _Announced(offset_of(record), place(record), record.value())
+
+
+def _is_last(announced: _Announced) -> bool:
+    try:
+        return announced.parse().is_last
+    except ModelError:
+        return False

@@ -1,0 +1,108 @@
+"""The seams of the transport: what the rest may ask of a Kafka. A real part and an in-memory one for tests stand behind each.
+
+LogReader   transport.reader.Reader    reads ranges and follows a partition, keeps a group's offset
+Topics      transport.admin.Admin      says which topics are there, makes the reply topic
+Sender      transport.writer.Writer    sends records and waits for their acknowledgement
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from protocol.errors import DataError, WorkerError
+from protocol.stream_spec import OffsetRange
+from transport.clients import Cluster
+
+
+class Record(Protocol):
+    """A consumed record; confluent-kafka's Message is one. Its type also covers records not yet sent, hence the None."""
+
+    def topic(self) -> str | None: ...
+
+    def partition(self) -> int | None: ...
+
+    def offset(self) -> int | None: ...
+
+    def key(self) -> bytes | None: ...
+
+    def value(self) -> bytes | None: ...
+
+
+class LogReader(Protocol):
+    """Reads one Kafka by position, and creates no topic by looking at it."""
+
+    cluster: Cluster
+
+    def partitions(self, topic: str) -> list[int]:
+        """The partitions of a topic, in order; empty where there is no such topic."""
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """The first offset of a partition, and the one after its last committed record."""
+
+    def committed(self, topic: str, partition: int) -> tuple[int, str] | None:
+        """The group's committed offset and its metadata; None where it has none."""
+
+    def commit(self, topic: str, partition: int, offset: int, metadata: str) -> None:
+        """Commit an offset of the group."""
+
+    def read(self, wanted: OffsetRange, *, gone: type[WorkerError] = DataError) -> Iterator[list[Record]]:
+        """Yield the records of a range as they come, in offset order, and end on position: offsets may have gaps.
+
+        Args:
+            gone: what to raise where retention has removed some of the offsets.
+
+        Raises:
+            LimitError: the end did not arrive; the limit counts from the last record that did.
+        """
+
+    def follow(self, topic: str, partition: int, start: int) -> None:
+        """Begin to follow a partition from an offset on; `poll` then gives what comes."""
+
+    def unfollow(self) -> None:
+        """Follow nothing any more."""
+
+    def poll(self, most: int = 1, *, gone: type[WorkerError] = DataError) -> tuple[list[Record], int]:
+        """What comes on the followed partition within a moment, at the latest when so many records are there.
+
+        Returns:
+            Records, and the position after them; at the log's end the position that the broker tells; [] and -1 where nothing
+            was heard.
+        """
+
+
+class Topics(Protocol):
+    """Says which topics are there, and makes one."""
+
+    def topic_id(self, topic: str) -> str | None:
+        """The id that tells a topic from one of the same name that was deleted; None where there is no such topic."""
+
+    def ensure_topic(self, topic: str, message_bytes: int) -> None:
+        """Make sure that a topic of one partition takes messages of so many bytes: create it, or raise its limit."""
+
+
+class Sender(Protocol):
+    """Sends records to partition 0 of topics."""
+
+    def send(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> list[int]:
+        """Send keys and values in order, and wait until each is acknowledged.
+
+        Returns:
+            Their offsets.
+
+        Raises:
+            KafkaError: one of them was refused, or not acknowledged in time.
+        """
+
+
+def offset_of(record: Record) -> int:
+    """The offset, which a consumed record always has."""
+    offset = record.offset()
+    if offset is None:
+        raise TypeError("a consumed record without an offset")
+    return offset
+
+
+def place(record: Record) -> str:
+    """Where a record stands, as topic[partition]@offset."""
+    return f"{record.topic()}[{record.partition()}]@{record.offset()}"

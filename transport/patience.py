@@ -1,0 +1,41 @@
+"""Waiting in the open: a line now and then, and a limit that can be set."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+
+from protocol.errors import LimitError
+
+log = logging.getLogger(__name__)
+
+PROGRESS_EVERY_S = 30.0
+
+
+class Patience:
+    """One wait for something that may come later.
+
+    Args:
+        what: what is waited for, to go after "waiting for".
+        limit_s: the longest wait; None = without limit.
+    """
+
+    def __init__(self, what: str, limit_s: float | None) -> None:
+        self._what = what
+        self._limit_s = limit_s
+        self._since = time.monotonic()
+        self._told = -math.inf
+
+    def tick(self) -> None:
+        """Say that the wait goes on, at first and then every PROGRESS_EVERY_S.
+
+        Raises:
+            LimitError: it has gone on for longer than the limit.
+        """
+        now = time.monotonic()
+        if self._limit_s is not None and now - self._since > self._limit_s:
+            raise LimitError(f"{self._what} did not come within {self._limit_s:g} s; WAIT_LIMIT_S sets the limit")
+        if now - self._told >= PROGRESS_EVERY_S:
+            self._told = now
+            log.info("waiting for %s seconds=%.0f", self._what, now - self._since)

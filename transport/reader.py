@@ -1,0 +1,211 @@
+"""Reading ranges of offsets from one Kafka, by position."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaError as ClientError
+
+from protocol.errors import DataError, KafkaError, LimitError, WorkerError
+from protocol.stream_spec import OffsetRange
+from transport.clients import Cluster, librdkafka_config
+from transport.interfaces import Record, offset_of
+from transport.patience import Patience
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.5  # the longest call that a signal waits for
+RETRY_S = 0.1
+QUIET_S = 5.0  # without a record, after which a read says that it waits
+READ_BATCH = 10_000
+
+_client_log = logging.getLogger("librdkafka")
+
+
+class Reader:
+    """A LogReader: a consumer without membership, on one cluster.
+
+    Args:
+        cluster: the Kafka to read.
+        group: consumer group for the offsets that `commit` keeps.
+        answer_limit_s: longest wait for a broker's answer, and for offsets that must come.
+    """
+
+    def __init__(self, cluster: Cluster, group: str, answer_limit_s: float) -> None:
+        self.cluster = cluster
+        self._limit_s = answer_limit_s
+        self._config = librdkafka_config(cluster, group)
+        self._last_error = "no broker answered"
+        self._consumer: Any = None  # made on entry
+
+    def __enter__(self) -> Self:
+        self._consumer = Consumer(self._config | {"error_cb": self._on_error}, logger=_client_log)
+        try:
+            brokers = self._ask(lambda timeout: self._consumer.list_topics(timeout=timeout).brokers)
+        except BaseException:
+            self._consumer.close()
+            raise
+        log.info("connected to %s brokers=%d", self.cluster, len(brokers))
+        return self
+
+    def __exit__(self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None) -> None:
+        self._consumer.close()
+        self._consumer = None
+
+    def partitions(self, topic: str) -> list[int]:
+        # Never list_topics(topic): asking for a name creates it.
+        topics = self._ask(lambda timeout: self._consumer.list_topics(timeout=timeout).topics)
+        return sorted(topics[topic].partitions) if topic in topics else []
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        one = TopicPartition(topic, partition)
+        low, high = self._ask(lambda timeout: self._consumer.get_watermark_offsets(one, timeout=timeout))
+        return low, high
+
+    def committed(self, topic: str, partition: int) -> tuple[int, str] | None:
+        [one] = self._ask(lambda timeout: self._consumer.committed([TopicPartition(topic, partition)], timeout=timeout))
+        return None if one.offset < 0 else (one.offset, one.metadata or "")
+
+    def commit(self, topic: str, partition: int, offset: int, metadata: str) -> None:
+        one = TopicPartition(topic, partition, offset, metadata)
+
+        def commit(_timeout: float) -> None:
+            [done] = self._consumer.commit(offsets=[one], asynchronous=False)
+            if done.error is not None:
+                raise KafkaException(done.error)
+
+        self._ask(commit)
+
+    def read(self, wanted: OffsetRange, *, gone: type[WorkerError] = DataError) -> Iterator[list[Record]]:
+        position = wanted.start
+        if position == wanted.end:
+            return
+        self._await_start(wanted, gone)
+        self.follow(wanted.topic, wanted.partition, position)
+        heard = time.monotonic()
+        patience = Patience(f"offsets up to {wanted.end - 1} of {wanted.topic}[{wanted.partition}]", None)
+        try:
+            while position < wanted.end:
+                messages, reached = self.poll(min(READ_BATCH, wanted.end - position), gone=gone)
+                if reached > position:
+                    position, heard = reached, time.monotonic()
+                inside = [message for message in messages if offset_of(message) < wanted.end]
+                if inside:
+                    yield inside
+                    heard = time.monotonic()  # whoever takes the records may take long
+                elif time.monotonic() - heard > self._limit_s:
+                    raise self._missing(wanted, position)
+                elif time.monotonic() - heard > QUIET_S:
+                    patience.tick()
+        finally:
+            self.unfollow()
+
+    def follow(self, topic: str, partition: int, start: int) -> None:
+        self._consumer.assign([TopicPartition(topic, partition, start)])
+
+    def unfollow(self) -> None:
+        if self._consumer is not None:  # a `read` that was left in its middle ends whenever Python collects it
+            self._consumer.unassign()
+
+    def poll(self, most: int = 1, *, gone: type[WorkerError] = DataError) -> tuple[list[Record], int]:
+        messages: list[Record] = []
+        reached = -1
+        for message in self._consumer.consume(most, timeout=POLL_S):
+            topic, partition = message.topic() or "", message.partition() or 0
+            error = message.error()
+            if error is None:
+                messages.append(message)
+                reached = offset_of(message) + 1
+            elif error.code() == ClientError._PARTITION_EOF:
+                reached = offset_of(message)
+            elif error.code() == ClientError._AUTO_OFFSET_RESET:
+                low, high = self.bounds(topic, partition)
+                raise gone(
+                    f"offset {message.offset()} of {topic}[{partition}] is gone: its log holds offsets {low} to {high - 1}; "
+                    "retention has removed it, or the topic was made anew"
+                )
+            elif not (error.retriable() or error.code() in _PASSING):
+                raise self._failed(error, f"reading {topic}[{partition}]")
+        return messages, reached
+
+    def _await_start(self, wanted: OffsetRange, gone: type[WorkerError]) -> None:
+        """Wait until the log reaches the start, so that the broker does not call it out of range."""
+        topic, partition = wanted.topic, wanted.partition
+        since, seen = time.monotonic(), -1
+        patience = Patience(f"offset {wanted.start} of {topic}[{partition}]", None)
+        while True:
+            low, high = self.bounds(topic, partition) if partition in self.partitions(topic) else (0, -1)
+            if low > wanted.start:
+                raise gone(
+                    f"offsets {wanted.start} to {min(low, wanted.end) - 1} of {topic}[{partition}] are gone: retention has "
+                    f"removed them, its log starts at {low}; write the stream again, or keep it longer (retention.ms and "
+                    "retention.bytes of the topic)"
+                )
+            if high >= wanted.start:
+                return
+            if high > seen:
+                since, seen = time.monotonic(), high
+            if time.monotonic() - since > self._limit_s:
+                raise self._missing(wanted, max(high, 0))
+            patience.tick()
+            time.sleep(POLL_S)
+
+    def _missing(self, wanted: OffsetRange, position: int) -> LimitError:
+        return LimitError(
+            f"offsets {position} to {wanted.end - 1} of {wanted.topic}[{wanted.partition}] did not arrive within "
+            f"{self._limit_s:g} s on {self.cluster}: is their writer done, has it committed its transaction, and is the spec "
+            "right? ANSWER_LIMIT_S sets the limit"
+        )
+
+    def _ask(self, call: Callable[[float], Any]) -> Any:
+        """Call until a broker answers or the limit has passed."""
+        deadline = time.monotonic() + self._limit_s
+        patience = Patience(f"an answer of {self.cluster}", None)
+        while True:
+            try:
+                return call(POLL_S)
+            except KafkaException as exc:
+                error: Any = exc.args[0]
+                patience.tick()
+                if not (error.retriable() or error.code() in _PASSING):
+                    raise self._failed(error, "looking at topics and offsets") from exc
+                if time.monotonic() > deadline:
+                    raise KafkaError(self.cluster.silent(self._limit_s, self._last_error)) from exc
+            if self._consumer.assignment():
+                time.sleep(RETRY_S)
+            else:
+                self._consumer.poll(RETRY_S)  # lets librdkafka tell `_on_error` what it meets
+
+    def _failed(self, error: ClientError, doing: str) -> KafkaError:
+        return KafkaError(
+            f"{self.cluster} refused while {doing}: {error.str()} ({error.name()}); "
+            "may this client read there, and is it the right cluster?"
+        )
+
+    def _on_error(self, error: ClientError) -> None:
+        if error.code() != ClientError._ALL_BROKERS_DOWN:
+            self._last_error = error.str()
+
+
+_PASSING = frozenset(
+    {
+        ClientError._TRANSPORT,
+        ClientError._TIMED_OUT,
+        ClientError._ALL_BROKERS_DOWN,
+        ClientError._RESOLVE,
+        ClientError._UNKNOWN_PARTITION,
+        ClientError._WAIT_COORD,
+        ClientError.REQUEST_TIMED_OUT,
+        ClientError.UNKNOWN_TOPIC_OR_PART,
+        ClientError.LEADER_NOT_AVAILABLE,
+        ClientError.NOT_LEADER_FOR_PARTITION,
+        ClientError.NOT_COORDINATOR,
+        ClientError.COORDINATOR_NOT_AVAILABLE,
+        ClientError.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)

@@ -1,0 +1,110 @@
+"""The labelled stream, read once from the edge's Kafka in partition and offset order."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from protocol.errors import DataError, LimitError
+from protocol.records import RecordBatch
+from protocol.stream_spec import OffsetRange, StreamRange
+from transport.interfaces import LogReader, Record, offset_of
+from transport.patience import Patience
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.5
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was met on the stream.
+
+    Attributes:
+        records: handed on, each with value and key.
+        tombstones: without a value, left out.
+        keyless: without a key, so without a label, left out.
+    """
+
+    records: int = 0
+    tombstones: int = 0
+    keyless: int = 0
+
+
+def resolve(reader: LogReader, spec: Sequence[StreamRange], answer_limit_s: float) -> list[OffsetRange]:
+    """What a spec means now: topics in its order, then partitions, then offsets.
+
+    An open start is the log's first offset, an open end the one after its last record at this moment.
+
+    Raises:
+        LimitError: a topic or partition is not there.
+        DataError: an open end lies before the start that the spec gives.
+    """
+    topics = list(dict.fromkeys(one.topic for one in spec))
+    ranges = []
+    for one in spec:
+        for partition in _await_partitions(reader, one, answer_limit_s):
+            start, end = one.start, one.end
+            if start is None or end is None:
+                low, high = reader.bounds(one.topic, partition)
+                start, end = low if start is None else start, high if end is None else end
+            if end < start:
+                raise DataError(
+                    f"DATA_TOPIC starts at offset {start} of {one.topic}[{partition}], and its log ends at {end}: "
+                    "the spec is of another stream, or the topic was made anew"
+                )
+            ranges.append(OffsetRange(one.topic, partition, start, end))
+    return sorted(ranges, key=lambda one: (topics.index(one.topic), one.partition, one.start))
+
+
+def read_stream(reader: LogReader, ranges: Sequence[OffsetRange], counts: Counts) -> Iterator[RecordBatch]:
+    """Yield the records of the ranges in batches, and count what is met.
+
+    Raises:
+        DataError: retention has removed some of the offsets.
+        LimitError: some did not arrive.
+    """
+    for one in ranges:
+        for messages in reader.read(one):
+            batch = _batch(one, messages, counts)
+            if len(batch):
+                yield batch
+
+
+def _batch(one: OffsetRange, messages: Sequence[Record], counts: Counts) -> RecordBatch:
+    offsets: list[int] = []
+    keys: list[bytes] = []
+    values: list[bytes] = []
+    for message in messages:
+        value, key = message.value(), message.key()
+        if value is None:
+            counts.tombstones += 1
+        elif key is None:
+            counts.keyless += 1
+        else:
+            offsets.append(offset_of(message))
+            keys.append(key)
+            values.append(value)
+    counts.records += len(offsets)
+    return RecordBatch(one.topic, one.partition, offsets, keys, values)
+
+
+def _await_partitions(reader: LogReader, one: StreamRange, limit_s: float) -> list[int]:
+    deadline = time.monotonic() + limit_s
+    patience = Patience(f"DATA_TOPIC {one}", None)
+    while True:
+        there = reader.partitions(one.topic)
+        if one.partition is None and there:
+            return there
+        if one.partition in there:
+            return [one.partition]
+        if time.monotonic() > deadline:
+            what = f"{one.topic} " + (f"has no partition {one.partition}" if there else "is no topic")
+            raise LimitError(
+                f"DATA_TOPIC: {what} on {reader.cluster} after {limit_s:g} s: has the device written its stream there? "
+                "ANSWER_LIMIT_S sets the limit"
+            )
+        patience.tick()
+        time.sleep(POLL_S)

@@ -1,0 +1,96 @@
+"""A model message and its weights → a compiled Keras model, in the Keras that the sender speaks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from protocol.architecture import screen
+from protocol.errors import ModelError
+from protocol.messages import ModelMessage
+from protocol.records import Array
+from training.causes import cause
+from training.compilation import Compilation
+from training.dialects import TrainableModel, load_keras, path_of
+
+log = logging.getLogger(__name__)
+
+
+class KafkaModelEngine:
+    """Loads the models that a cloud announces.
+
+    Args:
+        fetch_weights: reads a message's arrays, in the order of the sender's `get_weights`.
+    """
+
+    def __init__(self, fetch_weights: Callable[[ModelMessage], Sequence[Array]]) -> None:
+        self._fetch_weights = fetch_weights
+
+    def load(self, message: ModelMessage, seed: int) -> TrainableModel:
+        """Build, compile, and set the weights.
+
+        Args:
+            seed: for whatever the fit draws by chance (dropout, shuffling), so that a round done again is the same.
+
+        Raises:
+            ModelError: the architecture, the compile arguments or the weights cannot be used as they are.
+        """
+        dialect = screen(message.architecture, message.place)
+        arrays = self._fetch_weights(message)
+        keras = load_keras(dialect)
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(seed)
+        try:
+            model = keras.models.model_from_json(message.architecture)
+        except Exception as exc:
+            raise ModelError(f"model_architecture: {dialect.value} cannot load it: {cause(exc)}, at {message.place}") from exc
+        if not model.built:
+            raise ModelError(f"model_architecture: it names no input shape, so it has no weights to set, at {message.place}")
+        arguments = Compilation(keras, dialect, message.place).arguments(model, message.compile_args)
+        try:
+            model.compile(**arguments)
+        except Exception as exc:
+            raise ModelError(
+                f"model_compile_args: {dialect.value} cannot compile with them: {cause(exc)}, at {message.place}"
+            ) from exc
+        model.set_weights(_fitted(arrays, model.weights, message))
+        return TrainableModel(dialect, keras, model)
+
+
+def _fitted(arrays: Sequence[Array], variables: Sequence[Any], message: ModelMessage) -> list[Array]:
+    """The arrays in the dtypes of the variables; every difference that matters is an error that compares."""
+    if len(arrays) != len(variables):
+        raise ModelError(
+            f"weights: received {len(arrays)} arrays in {message.spec}, the architecture wants {len(variables)}, "
+            f"at {message.place}"
+        )
+    fitted, faults = [], []
+    for index, (array, variable) in enumerate(zip(arrays, variables, strict=True)):
+        shape, dtype = tuple(variable.shape), np.dtype(getattr(variable.dtype, "name", variable.dtype))
+        label = f"array {index} ({path_of(variable)})"
+        if array.shape != shape or not _converts(array, dtype):
+            faults.append(f"{label}: received {array.shape} {array.dtype}, the architecture wants {shape} {dtype}")
+            continue
+        with np.errstate(over="ignore"):
+            fitted.append(array.astype(dtype, copy=False))
+        if not np.isfinite(fitted[-1]).all():
+            faults.append(f"{label}: received NaN or infinity among its numbers")
+        elif array.dtype != dtype:
+            log.warning("%s is announced as %s, trained as %s", label, array.dtype, dtype)
+    if faults:
+        raise ModelError(f"weights: {'; '.join(faults)}, in {message.spec}, at {message.place}")
+    return fitted
+
+
+def _converts(array: Array, dtype: np.dtype[Any]) -> bool:
+    """Whether an array may stand for one of another dtype: floats for floats, else the same numbers exactly.
+
+    An aggregator that averages in numpy's float64 sends float64, also for counters that are integers here.
+    """
+    if array.dtype == dtype or (array.dtype.kind == "f" and dtype.kind == "f"):
+        return True
+    with np.errstate(invalid="ignore"):
+        return bool(np.array_equal(array.astype(dtype).astype(array.dtype), array))

@@ -1,0 +1,258 @@
+"""A fit does what kwargs_fit and kwargs_val ask for, and reports every epoch."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from KafkaModelEngine import KafkaModelEngine
+from protocol.architecture import Dialect
+from protocol.errors import ModelError
+from protocol.messages import Metrics
+from protocol.records import Samples
+from tests.support import golden
+from tests.support.messages import PLACE
+from tests.support.models import DIALECTS, announced, classifier, compile_args
+from training.datasets import Batches, FitData
+from training.fit import fit
+from training.fit_arguments import complete_class_weight
+from training.split import Split, split
+
+SEED = 7
+
+
+def trained(
+    dialect: Dialect,
+    data: Split | None = None,
+    kwargs_val: dict[str, Any] | None = None,
+    compiled: dict[str, Any] | None = None,
+    **kwargs_fit: Any,
+) -> Metrics:
+    """Fit a classifier on the digits with these arguments of compile and fit."""
+    message, arrays = announced(
+        classifier(dialect),
+        training_settings={"batch": 32, "kwargs_fit": kwargs_fit, "kwargs_val": kwargs_val or {}},
+        model_compile_args=compile_args(**(compiled or {})),
+    )
+    trainable = KafkaModelEngine(lambda _message: arrays).load(message, SEED)
+    return fit(trainable, FitData.of(data or digits()), message, SEED)
+
+
+def digits(validation_rate: float = 0.2, test_rate: float = 0.0) -> Split:
+    return split(golden.samples(), validation_rate=validation_rate, test_rate=test_rate)
+
+
+def fault_of(dialect: Dialect, data: Split | None = None, **kwargs: Any) -> str:
+    with pytest.raises(ModelError) as caught:
+        trained(dialect, data, **kwargs)
+    return str(caught.value)
+
+
+def rows(dataset: Any) -> list[list[int]]:
+    return [labels.numpy().tolist() for _features, labels in dataset]
+
+
+def numbered(total: int) -> Samples:
+    return Samples(np.arange(total, dtype=np.float32).reshape(-1, 1), np.arange(total))
+
+
+def test_batches_keep_the_streams_order() -> None:
+    assert rows(Batches(numbered(7)).dataset(3)) == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_batches_pair_features_with_their_labels_when_shuffled() -> None:
+    for features, labels in Batches(numbered(50)).dataset(8, shuffle_seed=SEED):
+        assert features.numpy()[:, 0].tolist() == labels.numpy().tolist()
+
+
+def test_a_shuffled_epoch_is_another_order_of_the_same_samples_and_comes_again_with_its_seed() -> None:
+    dataset = Batches(numbered(50)).dataset(8, shuffle_seed=SEED)
+    first, second = ([label for row in rows(dataset) for label in row] for _ in range(2))
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert first != second != list(range(50))
+    again = Batches(numbered(50)).dataset(8, shuffle_seed=SEED)
+    assert [label for row in rows(again) for label in row] == first
+
+
+def test_repeated_batches_start_again() -> None:
+    assert rows(Batches(numbered(3)).dataset(2, repeat=True).take(4)) == [[0, 1], [2], [0, 1], [2]]
+
+
+def test_text_is_handed_on() -> None:
+    samples = Samples(np.array([b"one", b"two"], dtype=object), np.array([0, 1]))
+    assert [features.numpy().tolist() for features, _labels in Batches(samples).dataset(2)] == [[b"one", b"two"]]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_epoch_reports_training_and_validation(dialect: Dialect) -> None:
+    metrics = trained(dialect, epochs=3)
+    assert {name: len(values) for name, values in metrics.training.items()} == {"loss": 3, "accuracy": 3}
+    assert set(metrics.validation) == {"loss", "accuracy"}
+    assert None not in metrics.validation["loss"]
+    assert metrics.test is None
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_without_validation_samples_the_twins_are_null(dialect: Dialect) -> None:
+    metrics = trained(dialect, digits(validation_rate=0), epochs=2, validation_steps=3)
+    assert metrics.validation == {"loss": [None, None], "accuracy": [None, None]}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_test_samples_are_evaluated_after_the_fit(dialect: Dialect) -> None:
+    metrics = trained(dialect, digits(test_rate=0.1))
+    assert metrics.test is not None
+    assert {name: len(values) for name, values in metrics.test.items()} == {"loss": 1, "accuracy": 1}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    ("kwargs", "epochs"),
+    [
+        ({"epochs": "3"}, 3),
+        ({"epochs": 2.0}, 2),
+        ({"epochs": 5, "initial_epoch": 3}, 2),
+        ({}, 1),
+        ({"epochs": None}, 1),
+        ({"epochs": 2, "class_weight": {str(label): 1.0 + label for label in range(10)}}, 2),
+        ({"epochs": 2, "class_weight": {}}, 2),
+        ({"epochs": 2, "class_weight": {"2": 0.5}}, 2),
+        ({"epochs": 2, "verbose": "0"}, 2),
+        ({"epochs": 2, "shuffle": True}, 2),
+        ({"epochs": 2, "steps_per_epoch": 25}, 2),
+        ({"epochs": 2, "steps_per_epoch": "3"}, 2),
+        ({"epochs": 2, "validation_batch_size": 7}, 2),
+        ({"epochs": 2, "validation_steps": 9}, 2),
+    ],
+)
+def test_what_fit_knows_is_honoured(dialect: Dialect, kwargs: dict[str, Any], epochs: int) -> None:
+    metrics = trained(dialect, **kwargs)
+    assert len(metrics.training["loss"]) == epochs
+    assert None not in metrics.validation["loss"]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_epochs_of_none_report_a_loss_of_null(dialect: Dialect) -> None:
+    assert trained(dialect, epochs=0) == Metrics(training={"loss": [None]}, validation={"loss": [None]})
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_steps_beyond_the_stream_repeat_it(dialect: Dialect) -> None:
+    # 320 samples in batches of 32 are 10 steps: 20 steps are the stream twice, as two epochs are.
+    once = trained(dialect, epochs=1, steps_per_epoch=20)
+    twice = trained(dialect, epochs=2)
+    assert once.validation["loss"][-1] == pytest.approx(twice.validation["loss"][-1], abs=1e-6)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_class_weights_change_what_is_learnt(dialect: Dialect) -> None:
+    weighted = trained(dialect, class_weight={str(label): float(label == 3) for label in range(10)})
+    assert weighted.training["loss"] != trained(dialect).training["loss"]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_kwargs_val_reach_fit(dialect: Dialect) -> None:
+    metrics = trained(dialect, epochs=3, kwargs_val={"validation_freq": 2})
+    assert [loss is None for loss in metrics.validation["loss"]] == [True, False, True]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    ("kwargs", "fault"),
+    [
+        (
+            {"epohcs": 3},
+            "training_settings.kwargs_fit.epohcs: fit of {keras} does not know it; it knows class_weight, epochs, ",
+        ),
+        ({"epochs": "many"}, "training_settings.kwargs_fit.epochs: expected int >= 0, received 'many' (str)"),
+        ({"epochs": 2.5}, "training_settings.kwargs_fit.epochs: expected int >= 0, received 2.5 (float)"),
+        ({"epochs": True}, "training_settings.kwargs_fit.epochs: expected int >= 0, received True (bool)"),
+        ({"steps_per_epoch": 0}, "training_settings.kwargs_fit.steps_per_epoch: expected int >= 1, received 0 (int)"),
+        ({"shuffle": "yes"}, "training_settings.kwargs_fit.shuffle: expected true or false, received 'yes' (str)"),
+        ({"class_weight": [1]}, "training_settings.kwargs_fit.class_weight: expected an object from class to weight"),
+        ({"batch_size": 3}, "training_settings.kwargs_fit.batch_size: leave it out, training_settings.batch sets it"),
+        (
+            {"validation_split": 0.1},
+            "training_settings.kwargs_fit.validation_split: leave it out, VALIDATION_RATE takes it from the stream",
+        ),
+        ({"callbacks": []}, "training_settings.kwargs_fit.callbacks: leave it out, a callback is code, which does not travel"),
+        (
+            {"validation_freq": 2, "kwargs_val": {"validation_freq": 3}},
+            "training_settings.kwargs_val.validation_freq: kwargs_fit has 2, received 3",
+        ),
+    ],
+)
+def test_what_fit_cannot_honour_is_named(dialect: Dialect, kwargs: dict[str, Any], fault: str) -> None:
+    found = fault_of(dialect, **kwargs)
+    assert found.startswith(fault.format(keras=dialect.value))
+    assert found.endswith(f", at {PLACE}")
+
+
+def test_what_keras_2_alone_knows_is_honoured_there_and_named_elsewhere() -> None:
+    assert len(trained(Dialect.KERAS_2, max_queue_size="4", workers=1).training["loss"]) == 1
+    assert fault_of(Dialect.KERAS_3, workers=1).startswith(
+        "training_settings.kwargs_fit.workers: fit of Keras 3 does not know it; it knows "
+    )
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_model_that_does_not_fit_the_stream_is_an_error_that_shows_both(dialect: Dialect) -> None:
+    images = golden.samples()
+    flat = Samples(images.features.reshape(400, 64)[:, :60], images.labels)
+    fault = fault_of(dialect, split(flat, validation_rate=0, test_rate=0))
+    assert fault.startswith(
+        f"{dialect.value} cannot fit the model to the stream: model inputs (None, 8, 8), outputs (None, 10); "
+        "stream features (400, 60) float32, labels (400,) uint8; "
+    )
+    assert fault.endswith(f"at {PLACE}. Do INPUT_CONFIG's types and reshapes, the loss and kwargs_fit suit the model?")
+
+
+def test_a_log_gets_a_line_an_epoch(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    trained(Dialect.KERAS_3, epochs=2)
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("epoch ")]
+    assert [line.split(" seconds=")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert all("loss=" in line and "val_accuracy=" in line for line in lines)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_fit_that_diverged_names_the_first_array_and_sends_nothing(dialect: Dialect) -> None:
+    images = golden.samples()
+    features = images.features.copy()
+    features[5] = np.nan
+    fault = fault_of(dialect, split(Samples(features, images.labels), validation_rate=0, test_rate=0))
+    assert fault.startswith("the fit diverged: array 0 (")
+    assert "/kernel) holds NaN or infinity, and is not sent; lower the learning rate" in fault
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_metric_of_several_numbers_is_named(dialect: Dialect) -> None:
+    f1 = {"class_name": "F1Score", "config": {"name": "f1"}}
+    images = golden.samples()
+    one_hot = split(Samples(images.features, np.eye(10, dtype=np.float32)[images.labels]), validation_rate=0, test_rate=0)
+    fault = fault_of(dialect, one_hot, compiled={"loss": "categorical_crossentropy", "metrics": [f1]})
+    assert fault == (
+        "model_compile_args.metrics: f1 gives 10 numbers an epoch, and a reply has one; average them "
+        f'(for an F1Score "average": "macro"), at {PLACE}'
+    )
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_keras_says_of_a_misfit_is_one_line_that_holds_the_cause(dialect: Dialect) -> None:
+    images = golden.samples()
+    beyond = split(Samples(images.features, images.labels + 30), validation_rate=0, test_rate=0)
+    fault = fault_of(dialect, beyond)
+    assert "\n" not in fault
+    assert 'File "' not in fault
+    assert "valid range of [0, 10)" in fault
+
+
+def test_classes_without_a_weight_weigh_one() -> None:
+    assert complete_class_weight({1: 0.5}, 4, PLACE) == {0: 1.0, 1: 0.5, 2: 1.0, 3: 1.0}
+
+
+@pytest.mark.parametrize("label", ["10", "-1", "30000000"])
+def test_a_weight_of_a_class_that_the_model_does_not_have_is_refused(label: str) -> None:
+    assert fault_of(Dialect.KERAS_3, class_weight={label: 2.0}) == (
+        f"training_settings.kwargs_fit.class_weight: expected classes 0 to 9, received {label}, at {PLACE}"
+    )

@@ -1,0 +1,75 @@
+"""Weights and metrics → one reply on Kafka."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from protocol.errors import KafkaError
+from protocol.messages import Metrics, ModelMessage, encode_reply
+from protocol.metrics import thin_to_fit
+from protocol.records import Array
+from protocol.stream_spec import OffsetRange
+from protocol.topics import CONTROL_LIMIT_BYTES, WEIGHTS_LIMIT_BYTES, Federation
+from protocol.weights import array_key, dump_array
+from transport.interfaces import Sender, Topics
+
+log = logging.getLogger(__name__)
+
+# What a record adds to its key and value in the broker's count: 70 to 79 bytes were measured.
+RECORD_OVERHEAD_BYTES = 128
+PICKLE_OVERHEAD_BYTES = 256  # above the 150 bytes and some for each axis that numpy's pickles begin with
+PARTITION = 0
+
+
+class FederatedKafkaMLAggregationSink:
+    """Answers models for one client.
+
+    Every array is acknowledged before the reply is sent, so whoever reads the reply finds the weights.
+    """
+
+    def __init__(self, sender: Sender, topics: Topics, federation: Federation) -> None:
+        self._sender = sender
+        self._topics = topics
+        self._federation = federation
+
+    def prepare(self, arrays: Sequence[Array]) -> None:
+        """Make sure that arrays of these sizes can be sent; before the fit, so that none is in vain."""
+        largest = max((array.nbytes for array in arrays), default=0) + PICKLE_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES
+        self._topics.ensure_topic(self._federation.reply_data, max(largest, WEIGHTS_LIMIT_BYTES))
+
+    def send(self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int) -> OffsetRange:
+        """Answer a model.
+
+        Args:
+            arrays: in the order of the sender's `get_weights`.
+            num_data: records of the stream.
+
+        Returns:
+            Where the arrays stand on the reply topic.
+
+        Raises:
+            KafkaError: a record was not taken, or something else wrote between the arrays.
+            ModelError: the metrics are too many for one message.
+        """
+        self.prepare(arrays)  # again: whoever took the topic away during the fit, the producer would make it with a low limit
+        topic = self._federation.reply_data
+        offsets = self._sender.send(topic, ((array_key(index), dump_array(array)) for index, array in enumerate(arrays)))
+        if offsets != list(range(offsets[0], offsets[0] + len(arrays))):
+            raise KafkaError(
+                f"{topic} took the arrays at offsets {offsets}: another worker with this client id writes between them"
+            )
+        # Never the log's end: after a transaction it lies one further, and the cloud waits for a record there.
+        weights = OffsetRange(topic, PARTITION, offsets[0], offsets[-1] + 1)
+        self._send_reply(weights, message, metrics, num_data)
+        return weights
+
+    def _send_reply(self, weights: OffsetRange, message: ModelMessage, metrics: Metrics, num_data: int) -> None:
+        topic, key = self._federation.reply_control, self._federation.group.encode()
+        limit = CONTROL_LIMIT_BYTES - RECORD_OVERHEAD_BYTES - len(key)
+        reply = thin_to_fit(metrics, lambda kept: encode_reply(weights, message, kept, num_data), limit)
+        if self._topics.topic_id(topic) is None:
+            raise KafkaError(
+                f"{topic} is gone, and a reply sent now would create it with the wrong limits: has the cloud ended?"
+            )
+        self._sender.send(topic, [(key, reply)])

@@ -1,0 +1,209 @@
+"""The environment becomes settings, or a list of everything that is wrong with it."""
+
+import pytest
+
+from config import Settings
+from protocol.errors import SettingsError
+from protocol.stream_spec import StreamRange
+from tests.support.environments import job
+
+
+def faults(**changes: str | None) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(job(**changes))
+    return caught.value.faults
+
+
+def test_the_jobs_environment_is_read() -> None:
+    settings = Settings.from_env(job(TEST_RATE="0.1", CASE="1", WAIT_LIMIT_S="60", ANSWER_LIMIT_S="5.5"))
+    assert settings.cloud.bootstrap == "kafka-cloud:9092"
+    assert settings.data.bootstrap == "kafka-edge:9092"
+    assert settings.stream == (StreamRange("digits", 0, 0, 400),)
+    assert settings.input_format == "RAW"
+    assert (settings.validation_rate, settings.test_rate) == (0.2, 0.1)
+    assert settings.total_msg == 400
+    assert settings.federation.group == "FED-MODEL-dig1-CLIENT-c1"
+    assert settings.case == 1
+    assert (settings.wait_limit_s, settings.answer_limit_s) == (60, 5.5)
+
+
+def test_optional_variables_have_defaults() -> None:
+    settings = Settings.from_env(job())
+    assert settings.test_rate == 0
+    assert settings.unsupervised_stream is None
+    assert settings.case == 1
+    assert settings.wait_limit_s is None
+    assert settings.answer_limit_s == 120
+
+
+@pytest.mark.parametrize("absent", [None, "", "None"])
+def test_a_client_without_an_id_takes_the_pods_name(absent: str | None) -> None:
+    settings = Settings.from_env(job(FEDERATED_CLIENT_ID=absent, HOSTNAME="kml-job-7-x2v"))
+    assert settings.federation.client_id == "kml-job-7-x2v"
+    assert "client=kml-job-7-x2v (from HOSTNAME)" in settings.summary()
+
+
+def test_a_client_without_id_and_pod_finds_the_same_name_again() -> None:
+    first, again = (Settings.from_env(job(FEDERATED_CLIENT_ID=None)) for _ in range(2))
+    assert first.federation.client_id == again.federation.client_id != ""
+
+
+def test_a_format_may_be_written_small() -> None:
+    assert Settings.from_env(job(INPUT_FORMAT="raw")).input_format == "RAW"
+
+
+def test_a_wrong_value_is_cut_where_it_is_long() -> None:
+    [fault] = faults(CASE="9" * 5000)
+    assert fault == f"CASE='{'9' * 100}…' is no kind of training: give one of 1 (single classic)"
+
+
+def test_a_total_that_is_blank_is_missing() -> None:
+    [fault] = faults(TOTAL_MSG=" ")
+    assert fault.startswith("TOTAL_MSG is not set: give ")
+
+
+@pytest.mark.parametrize("text", ["None", "none"])
+def test_a_stream_without_end_has_no_total(text: str) -> None:
+    assert Settings.from_env(job(TOTAL_MSG="None")).total_msg is None
+    assert Settings.from_env(job(WAIT_LIMIT_S=text)).wait_limit_s is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("VALIDATION_RATE", "20", "VALIDATION_RATE='20' is outside [0, 1): give a fraction, e.g. 0.2 for 20 %"),
+        ("VALIDATION_RATE", "1", "VALIDATION_RATE='1' is outside [0, 1): give a fraction, e.g. 0.2 for 20 %"),
+        ("VALIDATION_RATE", "-0.1", "VALIDATION_RATE='-0.1' is outside [0, 1): give a fraction, e.g. 0.2 for 20 %"),
+        ("VALIDATION_RATE", "nan", "VALIDATION_RATE='nan' is outside [0, 1): give a fraction, e.g. 0.2 for 20 %"),
+        ("VALIDATION_RATE", "20%", "VALIDATION_RATE='20%' is no number: give a fraction, e.g. 0.2 for 20 %"),
+        ("TEST_RATE", "10", "TEST_RATE='10' is outside [0, 1): give a fraction, e.g. 0.2 for 20 %"),
+        (
+            "TEST_RATE",
+            "0.8",
+            "VALIDATION_RATE=0.2 and TEST_RATE=0.8 leave nothing to train with: keep their sum below 1",
+        ),
+        ("INPUT_FORMAT", "XML", "INPUT_FORMAT='XML' is unknown: choose one of RAW, AVRO, JSON"),
+        (
+            "TOTAL_MSG",
+            "many",
+            "TOTAL_MSG='many' is no number of records: give a whole number above 0, or None for a stream without end",
+        ),
+        (
+            "TOTAL_MSG",
+            "0",
+            "TOTAL_MSG='0' is no number of records: give a whole number above 0, or None for a stream without end",
+        ),
+        ("CASE", "9", "CASE='9' is no kind of training: give one of 1 (single classic)"),
+        (
+            "CASE",
+            "2",
+            "CASE='2' (single incremental) is a kind of training that this worker does not have: give one of 1 (single classic)",
+        ),
+        ("ANSWER_LIMIT_S", "0", "ANSWER_LIMIT_S='0' is no limit: give seconds above 0 and up to 31536000, e.g. 120"),
+        ("ANSWER_LIMIT_S", "inf", "ANSWER_LIMIT_S='inf' is no limit: give seconds above 0 and up to 31536000, e.g. 120"),
+        ("WAIT_LIMIT_S", "soon", "WAIT_LIMIT_S='soon' is no number: give seconds, e.g. 120"),
+        ("LOG_LEVEL", "LOUD", "LOG_LEVEL='LOUD' is no log level: give one of DEBUG, INFO, WARNING, ERROR"),
+        (
+            "DATA_BOOTSTRAP_SERVERS",
+            "kafka-edge",
+            "DATA_BOOTSTRAP_SERVERS='kafka-edge' holds 'kafka-edge', which is no host:port: "
+            "give e.g. kafka-edge:9092, comma-separated where several",
+        ),
+        (
+            "KML_CLOUD_BOOTSTRAP_SERVERS",
+            "a:9092,b:99999",
+            "KML_CLOUD_BOOTSTRAP_SERVERS='a:9092,b:99999' holds 'b:99999', which is no host:port: "
+            "give e.g. kafka-edge:9092, comma-separated where several",
+        ),
+        (
+            "DATA_TOPIC",
+            "digits:0:zero",
+            "DATA_TOPIC='digits:0:zero' is no stream spec: 'digits:0:zero' is not topic[:partition[:offset[:end]]], "
+            "comma-separated, e.g. digits:0:0:313,digits:1:0:852",
+        ),
+        (
+            "UNSUPERVISED_TOPIC",
+            "a b",
+            "UNSUPERVISED_TOPIC='a b' is no stream spec: 'a b' is no name of a Kafka topic: "
+            "1 to 249 letters, digits, '.', '_' and '-'",
+        ),
+        (
+            "FEDERATED_MODEL_ID",
+            "my model",
+            "FEDERATED_MODEL_ID='my model' with client id 'c1' (FEDERATED_CLIENT_ID): 'FED-my model-model_control_topic' is no "
+            "name of a Kafka topic: 1 to 249 letters, digits, '.', '_' and '-'",
+        ),
+        (
+            "INPUT_CONFIG",
+            "[1]",
+            "INPUT_CONFIG='[1]' is JSON of a list: give an object such as "
+            '{"data_type": "uint8", "label_type": "uint8", "data_reshape": "28 28", "label_reshape": ""}',
+        ),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_remedy(name: str, value: str, fault: str) -> None:
+    assert faults(**{name: value}) == (fault,)
+
+
+def test_bad_json_in_the_input_config_is_shown_with_its_place() -> None:
+    [fault] = faults(INPUT_CONFIG='{"data_type": }')
+    assert fault.startswith(
+        "INPUT_CONFIG='{\"data_type\": }' is not JSON (Expecting value: line 1 column 15 (char 14)): give an object"
+    )
+
+
+def test_a_reshape_that_is_none_is_named() -> None:
+    [fault] = faults(
+        INPUT_CONFIG='{"data_type": "uint8", "label_type": "uint8", "data_reshape": "28 x 28", "label_reshape": ""}'
+    )
+    assert fault.startswith("INPUT_CONFIG.data_reshape='28 x 28' ")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "KML_CLOUD_BOOTSTRAP_SERVERS",
+        "DATA_BOOTSTRAP_SERVERS",
+        "DATA_TOPIC",
+        "INPUT_FORMAT",
+        "INPUT_CONFIG",
+        "VALIDATION_RATE",
+        "TOTAL_MSG",
+        "FEDERATED_MODEL_ID",
+    ],
+)
+def test_a_missing_variable_is_named(name: str) -> None:
+    [fault] = faults(**{name: None})
+    assert fault.startswith(f"{name} is not set: give ")
+
+
+def test_a_client_id_that_no_topic_can_hold_is_told_beside_a_missing_federation() -> None:
+    found = faults(FEDERATED_MODEL_ID=None, FEDERATED_CLIENT_ID="a b")
+    assert len(found) == 2
+    assert "with client id 'a b' (FEDERATED_CLIENT_ID): " in found[1]
+
+
+def test_several_brokers_are_read() -> None:
+    assert Settings.from_env(job(DATA_BOOTSTRAP_SERVERS="a:9092, [::1]:9093")).data.bootstrap == "a:9092,[::1]:9093"
+
+
+def test_all_faults_are_told_at_once() -> None:
+    found = faults(
+        VALIDATION_RATE="20",
+        INPUT_FORMAT="XML",
+        INPUT_CONFIG="{",
+        DATA_TOPIC="a:b",
+        CASE="8",
+        TOTAL_MSG=None,
+        FEDERATED_MODEL_ID=None,
+    )
+    assert len(found) == 7
+    assert {fault.split("=")[0].split(" ")[0] for fault in found} == {
+        "VALIDATION_RATE",
+        "INPUT_FORMAT",
+        "INPUT_CONFIG",
+        "DATA_TOPIC",
+        "CASE",
+        "TOTAL_MSG",
+        "FEDERATED_MODEL_ID",
+    }

@@ -1,0 +1,111 @@
+"""The rounds of a federation, the same for every kind of training.
+
+Who owns what:
+    where rounds come from, and which are answered    Rounds      transport.control.ControlTopic
+    a message and its weights → a compiled model      Engine      KafkaModelEngine
+    the samples of a round                            Kind        federated_singleClassicTraining
+    weights and metrics → a reply                     Sink        FederatedKafkaMLAggregationSink
+    what is sent, in which order, with which seed     here
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from protocol.messages import Metrics, ModelMessage
+from protocol.records import Array
+from training.dialects import TrainableModel
+
+log = logging.getLogger(__name__)
+
+
+class Rounds(Protocol):
+    """Where models to train come from."""
+
+    def next_model(self) -> ModelMessage | None:
+        """Wait for the newest model that is not answered; None where the last round is answered already."""
+
+    def commit(self, model: ModelMessage) -> None:
+        """Keep that a model is answered."""
+
+
+class Engine(Protocol):
+    """What makes a Keras model of a message."""
+
+    def load(self, message: ModelMessage, seed: int) -> TrainableModel: ...
+
+
+class Sink(Protocol):
+    """Where replies go."""
+
+    def prepare(self, arrays: Sequence[Array]) -> None:
+        """Make sure, before the fit, that arrays of these sizes can be sent after it."""
+
+    def send(self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of training, as a row of what it does differently.
+
+    Attributes:
+        train: fit a model on the samples of its round, with a seed for what is drawn by chance.
+        num_data: what a reply says of the amount of data, the weight of this client in the average.
+    """
+
+    train: Callable[[TrainableModel, ModelMessage, int], Metrics]
+    num_data: Callable[[], int]
+
+
+def take_part(rounds: Rounds, engine: Engine, kind: Kind, sink: Sink, client: str) -> int:
+    """Train and answer models until the federation's last round is answered.
+
+    A round is committed after its reply is acknowledged: a crash before that does the round again.
+
+    Args:
+        client: the client's group, for its seeds.
+
+    Returns:
+        Rounds answered.
+    """
+    answered = 0
+    while (message := rounds.next_model()) is not None:
+        begun = time.monotonic()
+        log.info("round begun version=%d spec=%s", message.version, message.spec)
+        seed = round_seed(client, message)
+        trainable = engine.load(message, seed)
+        sink.prepare(trainable.arrays())
+        metrics = kind.train(trainable, message, seed)
+        sink.send(trainable.arrays(), message, metrics, kind.num_data())
+        rounds.commit(message)
+        answered += 1
+        del trainable
+        gc.collect()  # Keras's models refer to themselves; left to Python they pile up over rounds
+        log.info(
+            "round done version=%d samples=%d seconds=%.1f %s",
+            message.version,
+            kind.num_data(),
+            time.monotonic() - begun,
+            _summary(metrics),
+        )
+        if message.is_last:
+            return answered
+    log.info("the last round of the federation was answered before; nothing newer is announced")
+    return answered
+
+
+def round_seed(client: str, message: ModelMessage) -> int:
+    """A seed that is the same when a round is done again, and another for every client and round. 32 bit, unsigned."""
+    return zlib.crc32(f"{client} {message.spec} {message.version}".encode())
+
+
+def _summary(metrics: Metrics) -> str:
+    parts = {"": metrics.training, "val_": metrics.validation, "test_": metrics.test or {}}
+    last = {prefix + name: values[-1] for prefix, part in parts.items() for name, values in part.items()}
+    return " ".join(f"{name}={value:.4g}" for name, value in last.items() if value is not None)

@@ -1,0 +1,71 @@
+"""Who imports whom, read from the import statements: only downwards."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# What each room may import of the project. A room not named here is a finding.
+MAY_IMPORT = {
+    "protocol": set(),
+    "decoding": {"protocol"},
+    "decoders": {"decoding", "protocol"},
+    "transport": {"protocol"},
+    "training": {"protocol"},
+    "config": {"decoders", "protocol", "transport.clients"},
+    "utils": {"protocol"},
+    "KafkaModelEngine": {"protocol", "training"},
+    "FederatedKafkaMLAggregationSink": {"protocol", "transport.interfaces"},
+    "federated_mainTraining": {"protocol", "training.dialects"},
+    "federated_singleClassicTraining": {"config", "decoders", "federated_mainTraining", "protocol", "training"},
+}
+KAFKA_CLIENTS = {"kafka", "confluent_kafka"}
+TENSORFLOW = {"tensorflow", "keras", "tf_keras"}
+ENTRY = {"federated_training", "wiring"}  # these bring all rooms together
+FILES = [
+    path
+    for path in sorted(ROOT.rglob("*.py"))
+    if not path.relative_to(ROOT).parts[0].startswith((".", "tests", "demo", "benchmarks"))
+]
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_imports_what_lies_below_it(path: Path) -> None:
+    if room(path) in ENTRY:
+        return
+    ours = {name for name in imported(path) if name.split(".")[0] in MAY_IMPORT.keys() | ENTRY}
+    allowed = MAY_IMPORT[room(path)] | {room(path)}
+    assert {name for name in ours if not any(name == one or name.startswith(f"{one}.") for one in allowed)} == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_kafka_clients_stay_in_the_transport_and_keras_in_training(path: Path) -> None:
+    names = {name.split(".")[0] for name in imported(path)}
+    if room(path) != "transport":
+        assert not names & KAFKA_CLIENTS
+    if room(path) not in {"training", "utils"}:
+        assert not names & TENSORFLOW
+
+
+def test_the_environment_is_touched_by_the_settings_alone() -> None:
+    def touches(path: Path) -> bool:
+        nodes = ast.walk(ast.parse(path.read_text()))
+        return any(isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv", "putenv"} for node in nodes)
+
+    assert [path.name for path in FILES if touches(path)] == ["config.py"]

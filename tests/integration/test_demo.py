@@ -1,0 +1,40 @@
+"""The demo, as a newcomer runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.worker import REPOSITORY
+
+LIMIT_S = 150.0
+COMMAND = [sys.executable, "-m", "demo.run"]
+
+
+def test_the_demo_ends_with_a_global_model_that_is_right() -> None:
+    done = subprocess.run(COMMAND, cwd=REPOSITORY, capture_output=True, text=True, timeout=LIMIT_S, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("global model ") == 5
+    [last] = [line for line in done.stdout.splitlines() if line.startswith("global model: ")]
+    assert float(last.removeprefix("global model: ").split("%")[0]) >= 93
+
+
+def test_ctrl_c_leaves_nothing_behind() -> None:
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(  # noqa: S603
+        COMMAND, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as demo:
+        try:
+            assert demo.stdout is not None
+            started = (line for line in demo.stdout if "started as process" in line)
+            pids = [int(next(started).split("started as process ")[1].split(",")[0]) for _ in range(2)]
+            os.killpg(demo.pid, signal.SIGINT)
+            demo.stdout.read()
+            status = demo.wait(LIMIT_S)
+        finally:
+            demo.kill()
+    assert status == 128 + signal.SIGINT
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []

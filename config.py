@@ -118,7 +118,7 @@ class Settings:
         return settings
 
     def summary(self) -> str:
-        """One line for the log, where each value came from the environment but the client's id perhaps."""
+        """One line for the log, with where the client's id comes from."""
         federation = self.federation
         return (
             f"federation={federation.model_id} client={federation.client_id} (from {self.client_id_source}) case={self.case} "

@@ -10,7 +10,13 @@ ISOLATION = "read_committed"
 
 # An array may be as large as Kafka's protocol lets a message be.
 MAX_RECEIVE_BYTES = 2_147_483_647 - 512
-FETCH_WAIT_MS = 200  # how soon an empty answer tells that the log ends
+# How long a broker may hold back a request at a log's end, and with it all that come after on the same connection.
+READ_WAIT_MS = 5
+FOLLOW_WAIT_MS = 500
+# What librdkafka keeps ready for its caller. Once that is full it asks no more for a time, a second by default, in which a fast
+# caller idles.
+QUEUE_KB = 16 * 1024
+QUEUE_PAUSE_MS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +44,14 @@ class Cluster:
         )
 
 
-def librdkafka_config(cluster: Cluster, group: str) -> dict[str, Any]:
+def librdkafka_config(cluster: Cluster, group: str, wait_ms: int) -> dict[str, Any]:
     """For a confluent-kafka consumer that is assigned its partitions, looks at no topic into being, and never jumps.
 
     `auto.offset.reset=error`: an offset that is gone must not silently become another. No member of the group: a fit longer
     than max.poll.interval.ms must not cost the membership.
+
+    Args:
+        wait_ms: READ_WAIT_MS or FOLLOW_WAIT_MS.
     """
     return {
         "bootstrap.servers": cluster.bootstrap,
@@ -53,8 +62,10 @@ def librdkafka_config(cluster: Cluster, group: str) -> dict[str, Any]:
         "auto.offset.reset": "error",
         "enable.partition.eof": True,
         "allow.auto.create.topics": False,
-        "fetch.wait.max.ms": FETCH_WAIT_MS,
-        "fetch.message.max.bytes": 16 * 1024 * 1024,
+        "fetch.wait.max.ms": wait_ms,
+        "fetch.message.max.bytes": QUEUE_KB * 1024,
+        "queued.max.messages.kbytes": QUEUE_KB,
+        "fetch.queue.backoff.ms": QUEUE_PAUSE_MS,
         "receive.message.max.bytes": MAX_RECEIVE_BYTES,
         "reconnect.backoff.ms": 200,
         "reconnect.backoff.max.ms": 5_000,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from protocol.errors import DataError, KafkaError, ModelError
@@ -46,6 +47,10 @@ class ControlTopic:
     The group's committed offset is the one after the last answered message; its metadata is the topic's id, so that a topic
     deleted and made again is not taken for the old one. What stands before it, answered or superseded, is known by identity:
     the same again is a repetition.
+
+    Args:
+        wait_limit_s: longest wait for the cloud's topics, and for a model; None = without limit.
+        meanwhile: called often while it waits; what it raises ends the wait.
     """
 
     def __init__(
@@ -54,7 +59,9 @@ class ControlTopic:
         topics: Topics,
         federation: Federation,
         wait_limit_s: float | None,
+        *,
         look_every_s: float = LOOK_EVERY_S,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         self._reader = reader
         self._topics = topics
@@ -62,6 +69,7 @@ class ControlTopic:
         self._topic = federation.model_control
         self._wait_limit_s = wait_limit_s
         self._look_every_s = look_every_s
+        self._meanwhile = meanwhile
         self._topic_id: str | None = None
         self._position = 0
         self._past: set[Identity] = set()
@@ -87,6 +95,7 @@ class ControlTopic:
                 if model is not None or self._is_finished:
                     return model
                 patience.tick()
+                self._meanwhile()
                 self._hear()
         finally:
             self._reader.unfollow()
@@ -104,6 +113,7 @@ class ControlTopic:
         while missing := [topic for topic in self._federation.cloud_topics if not self._reader.partitions(topic)]:
             log.debug("not there yet: %s", missing)
             patience.tick()
+            self._meanwhile()
             time.sleep(POLL_S)
         self._topic_id = self._topics.topic_id(self._topic)
         self._position, self._past, self._unanswered, self._is_finished = 0, set(), [], False

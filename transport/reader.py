@@ -13,22 +13,26 @@ from confluent_kafka import KafkaError as ClientError
 
 from protocol.errors import DataError, KafkaError, LimitError, WorkerError
 from protocol.stream_spec import OffsetRange
-from transport.clients import Cluster, librdkafka_config
+from transport.clients import FOLLOW_WAIT_MS, READ_WAIT_MS, Cluster, librdkafka_config
 from transport.interfaces import Record, offset_of
 from transport.patience import Patience
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5  # the longest call that a signal waits for
+READ_POLL_S = 0.05  # in a range that ends in a gap, the client waits out such a call in vain
 RETRY_S = 0.1
 QUIET_S = 5.0  # without a record, after which a read says that it waits
-READ_BATCH = 10_000
+READ_BATCH = 2_000  # records at a time: few enough for a processor's cache, many enough to share what a call costs
 
 _client_log = logging.getLogger("librdkafka")
 
 
 class Reader:
-    """A LogReader: a consumer without membership, on one cluster.
+    """A LogReader: consumers without membership, on one cluster.
+
+    One asks and reads ranges, another follows: a broker answers the requests of a connection in turn, and one that follows
+    the end of a log is left unanswered until something comes.
 
     Args:
         cluster: the Kafka to read.
@@ -39,12 +43,13 @@ class Reader:
     def __init__(self, cluster: Cluster, group: str, answer_limit_s: float) -> None:
         self.cluster = cluster
         self._limit_s = answer_limit_s
-        self._config = librdkafka_config(cluster, group)
+        self._group = group
         self._last_error = "no broker answered"
         self._consumer: Any = None  # made on entry
+        self._follower: Any = None  # made when first something is followed
 
     def __enter__(self) -> Self:
-        self._consumer = Consumer(self._config | {"error_cb": self._on_error}, logger=_client_log)
+        self._consumer = self._open(READ_WAIT_MS)
         try:
             brokers = self._ask(lambda timeout: self._consumer.list_topics(timeout=timeout).brokers)
         except BaseException:
@@ -54,8 +59,10 @@ class Reader:
         return self
 
     def __exit__(self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None) -> None:
+        if self._follower is not None:
+            self._follower.close()
         self._consumer.close()
-        self._consumer = None
+        self._consumer = self._follower = None
 
     def partitions(self, topic: str) -> list[int]:
         # Never list_topics(topic): asking for a name creates it.
@@ -86,52 +93,68 @@ class Reader:
         if position == wanted.end:
             return
         self._await_start(wanted, gone)
-        self.follow(wanted.topic, wanted.partition, position)
+        self._consumer.assign([TopicPartition(wanted.topic, wanted.partition, position)])
         heard = time.monotonic()
         patience = Patience(f"offsets up to {wanted.end - 1} of {wanted.topic}[{wanted.partition}]", None)
         try:
             while position < wanted.end:
-                messages, reached = self.poll(min(READ_BATCH, wanted.end - position), gone=gone)
+                records, reached = self._consume(self._consumer, min(READ_BATCH, wanted.end - position), READ_POLL_S, gone)
                 if reached > position:
                     position, heard = reached, time.monotonic()
-                inside = [message for message in messages if offset_of(message) < wanted.end]
-                if inside:
-                    yield inside
+                if position > wanted.end:  # the range has gaps, so as many records as it has offsets lead beyond it
+                    records = [record for record in records if offset_of(record) < wanted.end]
+                if records:
+                    yield records
                     heard = time.monotonic()  # whoever takes the records may take long
                 elif time.monotonic() - heard > self._limit_s:
                     raise self._missing(wanted, position)
                 elif time.monotonic() - heard > QUIET_S:
                     patience.tick()
         finally:
-            self.unfollow()
+            if self._consumer is not None:  # a read that was left in its middle ends whenever Python collects it
+                self._consumer.unassign()
 
     def follow(self, topic: str, partition: int, start: int) -> None:
-        self._consumer.assign([TopicPartition(topic, partition, start)])
+        if self._follower is None:
+            self._follower = self._open(FOLLOW_WAIT_MS)
+        self._follower.assign([TopicPartition(topic, partition, start)])
 
     def unfollow(self) -> None:
-        if self._consumer is not None:  # a `read` that was left in its middle ends whenever Python collects it
-            self._consumer.unassign()
+        if self._follower is not None:
+            self._follower.unassign()
 
     def poll(self, most: int = 1, *, gone: type[WorkerError] = DataError) -> tuple[list[Record], int]:
-        messages: list[Record] = []
-        reached = -1
-        for message in self._consumer.consume(most, timeout=POLL_S):
-            topic, partition = message.topic() or "", message.partition() or 0
-            error = message.error()
-            if error is None:
-                messages.append(message)
-                reached = offset_of(message) + 1
-            elif error.code() == ClientError._PARTITION_EOF:
-                reached = offset_of(message)
-            elif error.code() == ClientError._AUTO_OFFSET_RESET:
-                low, high = self.bounds(topic, partition)
-                raise gone(
-                    f"offset {message.offset()} of {topic}[{partition}] is gone: its log holds offsets {low} to {high - 1}; "
-                    "retention has removed it, or the topic was made anew"
-                )
-            elif not (error.retriable() or error.code() in _PASSING):
-                raise self._failed(error, f"reading {topic}[{partition}]")
-        return messages, reached
+        return self._consume(self._follower, most, POLL_S, gone)
+
+    def _open(self, wait_ms: int) -> Any:
+        config = librdkafka_config(self.cluster, self._group, wait_ms) | {"error_cb": self._on_error}
+        return Consumer(config, logger=_client_log)
+
+    def _consume(self, consumer: Any, most: int, limit_s: float, gone: type[WorkerError]) -> tuple[list[Record], int]:
+        """Records and the position after them, as `poll` gives them."""
+        messages = consumer.consume(most, timeout=limit_s)
+        records = [message for message in messages if message.error() is None]
+        reached = offset_of(records[-1]) + 1 if records else -1
+        if len(records) < len(messages):
+            for message in messages:
+                if message.error() is not None:
+                    reached = max(reached, self._event(message, gone))
+        return records, reached
+
+    def _event(self, message: Any, gone: type[WorkerError]) -> int:
+        """What stands among records and is none: the log's end, which tells a position, or a fault; -1 for one that passes."""
+        topic, partition, error = message.topic(), message.partition(), message.error()
+        if error.code() == ClientError._PARTITION_EOF:
+            return offset_of(message)
+        if error.code() == ClientError._AUTO_OFFSET_RESET:
+            low, high = self.bounds(topic, partition)
+            raise gone(
+                f"offset {message.offset()} of {topic}[{partition}] is gone: its log holds offsets {low} to {high - 1}; "
+                "retention has removed it, or the topic was made anew"
+            )
+        if not (error.retriable() or error.code() in _PASSING):
+            raise self._failed(error, f"reading {topic}[{partition}]")
+        return -1
 
     def _await_start(self, wanted: OffsetRange, gone: type[WorkerError]) -> None:
         """Wait until the log reaches the start, so that the broker does not call it out of range."""

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from protocol.errors import DataError, LimitError
 from protocol.records import RecordBatch
@@ -73,22 +74,30 @@ def read_stream(reader: LogReader, ranges: Sequence[OffsetRange], counts: Counts
                 yield batch
 
 
-def _batch(one: OffsetRange, messages: Sequence[Record], counts: Counts) -> RecordBatch:
-    offsets: list[int] = []
-    keys: list[bytes] = []
-    values: list[bytes] = []
-    for message in messages:
-        value, key = message.value(), message.key()
-        if value is None:
-            counts.tombstones += 1
-        elif key is None:
-            counts.keyless += 1
-        else:
-            offsets.append(offset_of(message))
-            keys.append(key)
-            values.append(value)
-    counts.records += len(offsets)
-    return RecordBatch(one.topic, one.partition, offsets, keys, values)
+def _batch(one: OffsetRange, records: Sequence[Record], counts: Counts) -> RecordBatch:
+    # Columns, and one question to all: a call for each record and thing to know of it would cost as much as reading it.
+    values = [record.value() for record in records]
+    keys = [record.key() for record in records]
+    if not (all(values) and all(keys)):  # empty ones, which are for the decoder to judge, or none at all
+        records = [record for record, value, key in zip(records, values, keys, strict=True) if _counts(value, key, counts)]
+        values = [record.value() for record in records]
+        keys = [record.key() for record in records]
+    counts.records += len(records)
+    return RecordBatch(one.topic, one.partition, _offsets(records), cast("list[bytes]", keys), cast("list[bytes]", values))
+
+
+def _counts(value: bytes | None, key: bytes | None, counts: Counts) -> bool:
+    """Whether a record has both; what it lacks is counted."""
+    counts.tombstones += value is None
+    counts.keyless += value is not None and key is None
+    return value is not None and key is not None
+
+
+def _offsets(records: Sequence[Record]) -> Sequence[int]:
+    if not records:
+        return ()
+    first, last = offset_of(records[0]), offset_of(records[-1])
+    return range(first, last + 1) if last - first + 1 == len(records) else [offset_of(record) for record in records]
 
 
 def _await_partitions(reader: LogReader, one: StreamRange, limit_s: float) -> list[int]:

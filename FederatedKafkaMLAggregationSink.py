@@ -33,9 +33,9 @@ class FederatedKafkaMLAggregationSink:
         self._topics = topics
         self._federation = federation
 
-    def prepare(self, arrays: Sequence[Array]) -> None:
-        """Make sure that arrays of these sizes can be sent; before the fit, so that none is in vain."""
-        largest = max((array.nbytes for array in arrays), default=0) + PICKLE_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES
+    def prepare(self, largest_bytes: int) -> None:
+        """Make sure that arrays of up to so many bytes can be sent; before the fit, so that none is in vain."""
+        largest = largest_bytes + PICKLE_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES
         self._topics.ensure_topic(self._federation.reply_data, max(largest, WEIGHTS_LIMIT_BYTES))
 
     def send(self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int) -> OffsetRange:
@@ -52,7 +52,8 @@ class FederatedKafkaMLAggregationSink:
             KafkaError: a record was not taken, or something else wrote between the arrays.
             ModelError: the metrics are too many for one message.
         """
-        self.prepare(arrays)  # again: whoever took the topic away during the fit, the producer would make it with a low limit
+        # Again: whoever took the topic away during the fit, the producer would make it with a low limit.
+        self.prepare(max((array.nbytes for array in arrays), default=0))
         topic = self._federation.reply_data
         offsets = self._sender.send(topic, ((array_key(index), dump_array(array)) for index, array in enumerate(arrays)))
         if offsets != list(range(offsets[0], offsets[0] + len(arrays))):

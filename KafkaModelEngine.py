@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from protocol.architecture import screen
+from protocol.architecture import Dialect, screen
 from protocol.errors import ModelError
 from protocol.messages import ModelMessage
 from protocol.records import Array
 from training.causes import cause
 from training.compilation import Compilation
-from training.dialects import TrainableModel, load_keras, path_of
+from training.dialects import TrainableModel, dtype_of, load_keras, path_of
+from training.state import FitState, can_be_kept
 
 log = logging.getLogger(__name__)
+
+BUILD_SEED = 0  # the same for every build: it goes into TensorFlow's seeds of later operations, which are the rounds' own
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """A compiled model, and the architecture and compile arguments that it was built from."""
+
+    plan: tuple[str, Mapping[str, Any]]
+    trainable: TrainableModel
 
 
 class KafkaModelEngine:
     """Loads the models that a cloud announces.
+
+    A model is built once for all rounds of the same architecture and compile arguments, so its functions are traced once.
 
     Args:
         fetch_weights: reads a message's arrays, in the order of the sender's `get_weights`.
@@ -28,9 +43,10 @@ class KafkaModelEngine:
 
     def __init__(self, fetch_weights: Callable[[ModelMessage], Sequence[Array]]) -> None:
         self._fetch_weights = fetch_weights
+        self._built: _Built | None = None
 
     def load(self, message: ModelMessage, seed: int) -> TrainableModel:
-        """Build, compile, and set the weights.
+        """Build and compile, where that has not been done; set the weights; put everything else back to new.
 
         Args:
             seed: for whatever the fit draws by chance (dropout, shuffling), so that a round done again is the same.
@@ -40,24 +56,36 @@ class KafkaModelEngine:
         """
         dialect = screen(message.architecture, message.place)
         arrays = self._fetch_weights(message)
-        keras = load_keras(dialect)
-        keras.backend.clear_session()
-        keras.utils.set_random_seed(seed)
-        try:
-            model = keras.models.model_from_json(message.architecture)
-        except Exception as exc:
-            raise ModelError(f"model_architecture: {dialect.value} cannot load it: {cause(exc)}, at {message.place}") from exc
-        if not model.built:
-            raise ModelError(f"model_architecture: it names no input shape, so it has no weights to set, at {message.place}")
-        arguments = Compilation(keras, dialect, message.place).arguments(model, message.compile_args)
-        try:
-            model.compile(**arguments)
-        except Exception as exc:
-            raise ModelError(
-                f"model_compile_args: {dialect.value} cannot compile with them: {cause(exc)}, at {message.place}"
-            ) from exc
-        model.set_weights(_fitted(arrays, model.weights, message))
-        return TrainableModel(dialect, keras, model)
+        plan = (message.architecture, message.compile_args)
+        built = self._built
+        if built is None or built.plan != plan or not can_be_kept(built.trainable.model):
+            self._built = None  # lets the old one go before the new one takes memory
+            built = self._built = _Built(plan, _build(dialect, message))
+        built.trainable.model.set_weights(_fitted(arrays, built.trainable.model.weights, message))
+        built.trainable.state.restore(seed)
+        return built.trainable
+
+
+def _build(dialect: Dialect, message: ModelMessage) -> TrainableModel:
+    keras = load_keras(dialect)
+    keras.backend.clear_session()
+    gc.collect()  # Keras's models refer to themselves; left to Python they pile up
+    keras.utils.set_random_seed(BUILD_SEED)
+    try:
+        model = keras.models.model_from_json(message.architecture)
+    except Exception as exc:
+        raise ModelError(f"model_architecture: {dialect.value} cannot load it: {cause(exc)}, at {message.place}") from exc
+    if not model.built:
+        raise ModelError(f"model_architecture: it names no input shape, so it has no weights to set, at {message.place}")
+    arguments = Compilation(keras, dialect, message.place).arguments(model, message.compile_args)
+    try:
+        model.compile(**arguments)
+    except Exception as exc:
+        raise ModelError(
+            f"model_compile_args: {dialect.value} cannot compile with them: {cause(exc)}, at {message.place}"
+        ) from exc
+    log.info("model built with=%s weights=%d", keras.__name__, model.count_params())
+    return TrainableModel(dialect, keras, model, FitState(dialect, model))
 
 
 def _fitted(arrays: Sequence[Array], variables: Sequence[Any], message: ModelMessage) -> list[Array]:
@@ -69,7 +97,7 @@ def _fitted(arrays: Sequence[Array], variables: Sequence[Any], message: ModelMes
         )
     fitted, faults = [], []
     for index, (array, variable) in enumerate(zip(arrays, variables, strict=True)):
-        shape, dtype = tuple(variable.shape), np.dtype(getattr(variable.dtype, "name", variable.dtype))
+        shape, dtype = tuple(variable.shape), dtype_of(variable)
         label = f"array {index} ({path_of(variable)})"
         if array.shape != shape or not _converts(array, dtype):
             faults.append(f"{label}: received {array.shape} {array.dtype}, the architecture wants {shape} {dtype}")

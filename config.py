@@ -9,15 +9,18 @@ import json
 import os
 import platform
 import re
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import Any
 
 from decoders import DECODERS, Decoder, InputConfigError, make_decoder
 from protocol.errors import SettingsError
 from protocol.stream_spec import StreamRange, check_topic, parse_spec
 from protocol.topics import Federation
 from transport.clients import Cluster
+from variables import WHOLE, Environment, Memory, count, folder, limit, memory, seconds, share
 
 KIND_NAMES = {
     1: "single classic",
@@ -29,17 +32,12 @@ KIND_NAMES = {
 KINDS_BUILT = (1,)
 
 DEFAULT_ANSWER_LIMIT_S = 120.0
+DEFAULT_DATA_MEMORY = Memory(share=0.5)  # the other half is for TensorFlow, the model and the fit
 EXAMPLE_CONFIG = '{"data_type": "uint8", "label_type": "uint8", "data_reshape": "28 28", "label_reshape": ""}'
 MACHINE_NAME = "the machine's name"
-MAX_SHOWN = 100  # characters of a wrong value
-MAX_LIMIT_S = 31_536_000.0  # a year
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-_ABSENT = ("", "None")  # the backend writes Python's None for what a data source left out
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
-_WHOLE = re.compile(r"[0-9]{1,18}")
 _MAX_PORT = 65_535
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,8 @@ class Settings:
         case: kind of training, a key of KIND_NAMES.
         wait_limit_s: longest wait for what may come later (the cloud's topics, the next model); None = no limit.
         answer_limit_s: longest wait for what must be there (a broker's answer, announced weights, offsets of the stream).
+        data_memory: what the decoded stream may take in memory.
+        spill_folder: where it is kept beyond that.
     """
 
     cloud: Cluster
@@ -70,6 +70,8 @@ class Settings:
     case: int
     wait_limit_s: float | None
     answer_limit_s: float
+    data_memory: Memory
+    spill_folder: Path
     log_level: str
 
     @classmethod
@@ -79,12 +81,12 @@ class Settings:
         Raises:
             SettingsError: with every fault, each naming variable, value and remedy.
         """
-        env = _Environment(environ)
+        env = Environment(environ)
         federation, client_id_source = _federation(env)
         input_format = env.read("INPUT_FORMAT", _format, remedy="RAW, AVRO or JSON")
         input_config = env.read("INPUT_CONFIG", _json_object, remedy="the JSON object that describes the records")
-        validation_rate = env.read("VALIDATION_RATE", _share, remedy="the share of the stream to validate with, e.g. 0.2")
-        test_rate = env.read("TEST_RATE", _share, default=0.0)
+        validation_rate = env.read("VALIDATION_RATE", share, remedy="the share of the stream to validate with, e.g. 0.2")
+        test_rate = env.read("TEST_RATE", share, default=0.0)
         settings = cls(
             cloud=_cluster(env, "cloud", "KML_CLOUD_BOOTSTRAP_SERVERS"),
             data=_cluster(env, "edge", "DATA_BOOTSTRAP_SERVERS"),
@@ -98,8 +100,10 @@ class Settings:
             test_rate=test_rate,
             total_msg=_total(env),
             case=env.read("CASE", _case, default=1),
-            wait_limit_s=env.read("WAIT_LIMIT_S", _limit, default=None),
-            answer_limit_s=env.read("ANSWER_LIMIT_S", _seconds, default=DEFAULT_ANSWER_LIMIT_S),
+            wait_limit_s=env.read("WAIT_LIMIT_S", limit, default=None),
+            answer_limit_s=env.read("ANSWER_LIMIT_S", seconds, default=DEFAULT_ANSWER_LIMIT_S),
+            data_memory=env.read("DATA_MEMORY_LIMIT", memory, default=DEFAULT_DATA_MEMORY),
+            spill_folder=env.read("DATA_SPILL_FOLDER", folder, default=Path(tempfile.gettempdir())),
             log_level=env.read("LOG_LEVEL", _log_level, default="INFO"),
         )
         if env.are_good("VALIDATION_RATE", "TEST_RATE") and validation_rate + test_rate >= 1:
@@ -136,48 +140,7 @@ def quieten_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
-class _Environment:
-    """Reads variables and keeps the faults, so that all of them can be told at once."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        self._faulty: set[str] = set()
-        self.faults: list[str] = []
-
-    def note(self, name: str, *faults: str) -> None:
-        self._faulty.add(name)
-        self.faults.extend(faults)
-
-    def is_missing(self, name: str) -> bool:
-        return not self._environ.get(name, "").strip()
-
-    def are_good(self, *names: str) -> bool:
-        return self._faulty.isdisjoint(names)
-
-    def text(self, name: str) -> str | None:
-        """The variable's text; None where it is absent, as the backend and a person may spell that."""
-        text = self._environ.get(name, "").strip()
-        return None if text in _ABSENT else text
-
-    def read(self, name: str, parse: Callable[[str], T], *, default: T | None = None, remedy: str = "") -> T:
-        """The parsed value, or the default where it is absent. A remedy in place of a default makes absence a fault.
-
-        After a fault the default stands in for the value; whoever has looked at `faults` does not use it.
-        """
-        text = self.text(name)
-        if text is None:
-            if remedy:
-                self.note(name, f"{name} is not set: give {remedy}")
-            return cast("T", default)
-        try:
-            return parse(text)
-        except ValueError as exc:
-            shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
-            self.note(name, f"{name}={shown!r} {exc}")
-            return cast("T", default)
-
-
-def _federation(env: _Environment) -> tuple[Federation, str]:
+def _federation(env: Environment) -> tuple[Federation, str]:
     """The federation's names, and which variable the client id came from."""
     model_id = env.read("FEDERATED_MODEL_ID", str, remedy="the federation's id, as the cloud has it")
     # A pod that Kubernetes starts again keeps its HOSTNAME, and so its consumer group and its reply topic.
@@ -195,15 +158,15 @@ def _federation(env: _Environment) -> tuple[Federation, str]:
     return federation, source
 
 
-def _cluster(env: _Environment, name: str, variable: str) -> Cluster:
+def _cluster(env: Environment, name: str, variable: str) -> Cluster:
     return Cluster(name, variable, env.read(variable, _bootstrap, remedy="host:port of its brokers, comma-separated"))
 
 
-def _total(env: _Environment) -> int | None:
+def _total(env: Environment) -> int | None:
     # "None" is a value here: a stream without end.
     if env.is_missing("TOTAL_MSG"):
         env.note("TOTAL_MSG", "TOTAL_MSG is not set: give the number of records of the stream, or None for one without end")
-    return env.read("TOTAL_MSG", _count, default=None)
+    return env.read("TOTAL_MSG", count, default=None)
 
 
 def _bootstrap(text: str) -> str:
@@ -240,44 +203,13 @@ def _format(text: str) -> str:
     return text.upper()
 
 
-def _share(text: str) -> float:
-    value = _number(text, "a fraction, e.g. 0.2 for 20 %")
-    if not 0 <= value < 1:
-        raise ValueError("is outside [0, 1): give a fraction, e.g. 0.2 for 20 %")
-    return value
-
-
-def _count(text: str) -> int:
-    if not _WHOLE.fullmatch(text) or int(text) == 0:
-        raise ValueError("is no number of records: give a whole number above 0, or None for a stream without end")
-    return int(text)
-
-
 def _case(text: str) -> int:
     known = ", ".join(f"{number} ({name})" for number, name in KIND_NAMES.items() if number in KINDS_BUILT)
-    if not _WHOLE.fullmatch(text) or int(text) not in KIND_NAMES:
+    if not WHOLE.fullmatch(text) or int(text) not in KIND_NAMES:
         raise ValueError(f"is no kind of training: give one of {known}")
     if int(text) not in KINDS_BUILT:
         raise ValueError(f"({KIND_NAMES[int(text)]}) is a kind of training that this worker does not have: give one of {known}")
     return int(text)
-
-
-def _limit(text: str) -> float | None:
-    return None if text.lower() == "none" else _seconds(text)
-
-
-def _seconds(text: str) -> float:
-    value = _number(text, "seconds, e.g. 120")
-    if not 0 < value <= MAX_LIMIT_S:
-        raise ValueError(f"is no limit: give seconds above 0 and up to {MAX_LIMIT_S:.0f}, e.g. 120")
-    return value
-
-
-def _number(text: str, wanted: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"is no number: give {wanted}") from None
 
 
 def _log_level(text: str) -> str:

@@ -10,7 +10,6 @@ Who owns what:
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
 import zlib
@@ -44,8 +43,8 @@ class Engine(Protocol):
 class Sink(Protocol):
     """Where replies go."""
 
-    def prepare(self, arrays: Sequence[Array]) -> None:
-        """Make sure, before the fit, that arrays of these sizes can be sent after it."""
+    def prepare(self, largest_bytes: int) -> None:
+        """Make sure, before the fit, that arrays of up to so many bytes can be sent after it."""
 
     def send(self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int) -> object: ...
 
@@ -80,13 +79,11 @@ def take_part(rounds: Rounds, engine: Engine, kind: Kind, sink: Sink, client: st
         log.info("round begun version=%d spec=%s", message.version, message.spec)
         seed = round_seed(client, message)
         trainable = engine.load(message, seed)
-        sink.prepare(trainable.arrays())
+        sink.prepare(trainable.largest_bytes())
         metrics = kind.train(trainable, message, seed)
-        sink.send(trainable.arrays(), message, metrics, kind.num_data())
+        sink.send(trainable.trained_arrays(), message, metrics, kind.num_data())
         rounds.commit(message)
         answered += 1
-        del trainable
-        gc.collect()  # Keras's models refer to themselves; left to Python they pile up over rounds
         log.info(
             "round done version=%d samples=%d seconds=%.1f %s",
             message.version,

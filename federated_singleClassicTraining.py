@@ -3,71 +3,81 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-
-import numpy as np
+from collections.abc import Callable, Iterable
+from functools import cache
 
 from config import Settings
-from decoders import Decoder
 from federated_mainTraining import Kind
 from protocol.errors import DataError, ModelError
 from protocol.messages import Metrics, ModelMessage
-from protocol.records import RecordBatch, Samples
+from protocol.records import RecordBatch
 from training.datasets import FitData
 from training.dialects import TrainableModel
 from training.fit import fit
 from training.split import is_grouped, split
+from training.store import Kept, Store
 
 log = logging.getLogger(__name__)
 
 
-def single_classic(settings: Settings, samples: Samples) -> Kind:
+def single_classic(settings: Settings, read_stream: Callable[[], Kept]) -> Kind:
     """The row of functions for CASE 1.
 
-    Raises:
-        DataError: no sample would be left to train on.
+    Args:
+        read_stream: waits for the stream, which is read while TensorFlow loads and a model is awaited. May be called again.
     """
-    parts = split(samples, validation_rate=settings.validation_rate, test_rate=settings.test_rate)
-    data = FitData.of(parts)
-    grouped = is_grouped(parts.training.labels)
-    num_data = settings.total_msg if settings.total_msg is not None else len(samples)
-    log.info(
-        "samples training=%d validation=%d test=%d features=%s %s labels=%s %s",
-        len(data.training),
-        len(data.validation),
-        len(data.test),
-        samples.features.shape[1:],
-        samples.features.dtype,
-        samples.labels.shape[1:],
-        samples.labels.dtype,
-    )
+
+    @cache
+    def data() -> FitData:
+        kept = read_stream()
+        return FitData(kept, split(len(kept), validation_rate=settings.validation_rate, test_rate=settings.test_rate))
+
+    @cache
+    def is_sorted() -> bool:
+        return is_grouped(data().kept.samples.labels[: len(data().split.training)])
 
     def train(trainable: TrainableModel, message: ModelMessage, seed: int) -> Metrics:
         _check_supervised(settings, message)
-        if grouped and not message.settings.kwargs_fit.get("shuffle"):
+        if is_sorted() and not message.settings.kwargs_fit.get("shuffle"):
             log.warning(
                 'the training labels look sorted and nothing shuffles them: a model learns little so; set "shuffle": true in '
                 "the kwargs_fit of the deployment, or write the stream in mixed order"
             )
-        return fit(trainable, data, message, seed)
+        return fit(trainable, data(), message, seed)
 
-    return Kind(train=train, num_data=lambda: num_data)
+    def num_data() -> int:
+        return settings.total_msg if settings.total_msg is not None else len(data().kept)
+
+    return Kind(train=train, num_data=num_data)
 
 
-def decode_stream(decoder: Decoder, stream: Iterable[RecordBatch]) -> Samples:
-    """Decode a bounded stream into one array of features and one of labels.
+def keep_stream(settings: Settings, stream: Iterable[RecordBatch], store: Store) -> Kept:
+    """Decode a bounded stream, and keep its features and labels.
 
     Raises:
         BadRecordError: a record cannot be decoded.
-        DataError: the stream holds no record with a value and a key.
+        DataError: the stream holds no record with a value and a key, or too few to train on.
+        SpaceLackError: memory or disk are too small for it.
     """
-    parts = [decoder.decode(batch) for batch in stream]
-    if not parts:
+    decoder = settings.decoder()
+    for batch in stream:
+        store.add(decoder.decode(batch))
+    if not len(store):
         raise DataError("DATA_TOPIC holds no record with a value and a key: has the device written its labelled stream?")
-    return Samples(
-        np.concatenate([part.features for part in parts]),
-        np.concatenate([part.labels for part in parts]),
+    parts = split(len(store), validation_rate=settings.validation_rate, test_rate=settings.test_rate)
+    kept = store.finish()
+    features, labels = kept.samples.features, kept.samples.labels
+    log.info(
+        "samples training=%d validation=%d test=%d features=%s %s labels=%s %s",
+        len(parts.training),
+        len(parts.validation),
+        len(parts.test),
+        features.shape[1:],
+        features.dtype,
+        labels.shape[1:],
+        labels.dtype,
     )
+    return kept
 
 
 def _check_supervised(settings: Settings, message: ModelMessage) -> None:

@@ -8,6 +8,7 @@ Started as a Kubernetes Job by Kafka-ML, or by a person who has exported the sam
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 
@@ -51,4 +52,8 @@ def main(work: Callable[[], None] = federate) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    # Not sys.exit: a thread may be loading TensorFlow, which Python's own way to end neither waits for nor survives.
+    os._exit(status)

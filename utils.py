@@ -1,4 +1,4 @@
-"""Process set-up: the log, the signals that end a worker, and TensorFlow's manners."""
+"""Process set-up: the log, the signals that end a worker, the memory that it may have, and TensorFlow's manners."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 from protocol.errors import Stopped
 
+CGROUPS = Path("/sys/fs/cgroup")
+CGROUPS_OF_PROCESS = Path("/proc/self/cgroup")
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+
+T = TypeVar("T")
 
 # Of interest to whoever looks into them alone. kafka-python tells of lost connections many times a second, and TensorFlow of
 # every model's first trace; what matters of either comes back as an error of ours.
@@ -41,6 +49,47 @@ def stop_on_signals() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+
+
+def memory_bytes(cgroups: Path = CGROUPS, of_process: Path = CGROUPS_OF_PROCESS) -> int:
+    """The memory that this process may have: the least of the machine's and the limits of its control groups.
+
+    A container sees its own group where the groups begin; outside of one, /proc tells which group is ours, and every group
+    above limits it too. Source: Linux's cgroup-v1/memory and cgroup-v2 documents.
+    """
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    lines = of_process.read_text().splitlines() if of_process.exists() else []
+    for _number, controllers, path in (line.split(":", 2) for line in lines):
+        if controllers == "":
+            limits += _limits(cgroups, path, "memory.max")
+        elif "memory" in controllers.split(","):
+            limits += _limits(cgroups / "memory", path, "memory.limit_in_bytes")
+    return min(limits)
+
+
+def _limits(root: Path, path: str, name: str) -> Iterator[int]:
+    group = root / path.lstrip("/")
+    for one in (group, *group.parents):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            text = (one / name).read_text().strip()
+            if text != "max":
+                yield int(text)
+        if one == root:
+            return
+
+
+def in_background(name: str, work: Callable[[], T]) -> Future[T]:
+    """Do some work in a thread of its own, which the end of the process does not wait for."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as exc:  # noqa: BLE001 - whoever asks for the result gets it
+            future.set_exception(exc)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
 
 
 def prepare_tensorflow() -> None:

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import ExitStack
+from typing import Any
 
 from config import MACHINE_NAME, Settings, quieten_tensorflow
 from federated_mainTraining import Kind, take_part
-from federated_singleClassicTraining import decode_stream, single_classic
+from federated_singleClassicTraining import keep_stream, single_classic
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from KafkaModelEngine import KafkaModelEngine
-from protocol.records import Samples
+from protocol.messages import ModelMessage
+from protocol.records import Array
+from training.store import Kept, Store
 from transport.admin import Admin
 from transport.control import ControlTopic
 from transport.reader import Reader
 from transport.stream import Counts, read_stream, resolve
 from transport.weights import read_weights
 from transport.writer import Writer
-from utils import configure_logging, prepare_tensorflow
+from utils import configure_logging, in_background, memory_bytes, prepare_tensorflow
 
 log = logging.getLogger(__name__)
 
 
 def run() -> None:
     """Take part in the federation that the environment names, to its last round.
+
+    Three things take long, and go on beside each other: TensorFlow loads, the stream is read, a model is awaited.
 
     Raises:
         WorkerError: with the exit status that it means.
@@ -34,33 +40,45 @@ def run() -> None:
     log.info("settings %s", settings.summary())
     if settings.client_id_source == MACHINE_NAME:
         log.warning("FEDERATED_CLIENT_ID and HOSTNAME are not set: a second worker on this machine would be the same client")
-    kind = KINDS[settings.case](settings)
     federation = settings.federation
+    quieten_tensorflow()
+    tensorflow = in_background("tensorflow", prepare_tensorflow)
+    stream = in_background("stream", lambda: _read_stream(settings))
+
+    def weights(message: ModelMessage) -> list[Array]:
+        arrays = read_weights(reader, message)
+        tensorflow.result()  # what comes after needs it
+        return arrays
+
     with ExitStack() as stack:
         reader = stack.enter_context(Reader(settings.cloud, federation.group, settings.answer_limit_s))
         admin = stack.enter_context(Admin(settings.cloud, federation.group, settings.answer_limit_s))
         writer = stack.enter_context(Writer(settings.cloud, federation.group, settings.answer_limit_s))
-        quieten_tensorflow()
-        prepare_tensorflow()
         rounds = take_part(
-            rounds=ControlTopic(reader, admin, federation, settings.wait_limit_s),
-            engine=KafkaModelEngine(lambda message: read_weights(reader, message)),
-            kind=kind,
+            rounds=ControlTopic(reader, admin, federation, settings.wait_limit_s, meanwhile=lambda: _check(tensorflow, stream)),
+            engine=KafkaModelEngine(weights),
+            kind=KINDS[settings.case](settings, stream.result),
             sink=FederatedKafkaMLAggregationSink(writer, admin, federation),
             client=federation.group,
         )
     log.info("federation done rounds=%d", rounds)
 
 
-def _single_classic(settings: Settings) -> Kind:
-    return single_classic(settings, _read_samples(settings))
+def _check(*works: Future[Any]) -> None:
+    """Raise what work in the background has failed with: a wait for the cloud must not hide it."""
+    for work in works:
+        if work.done():
+            work.result()
 
 
-def _read_samples(settings: Settings) -> Samples:
+def _read_stream(settings: Settings) -> Kept:
     counts = Counts()
     with Reader(settings.data, settings.federation.group, settings.answer_limit_s) as reader:
         ranges = resolve(reader, settings.stream, settings.answer_limit_s)
-        samples = decode_stream(settings.decoder(), read_stream(reader, ranges, counts))
+        store = Store(
+            sum(one.end - one.start for one in ranges), settings.data_memory.of(memory_bytes()), settings.spill_folder
+        )
+        kept = keep_stream(settings, read_stream(reader, ranges, counts), store)
     log.info("stream read records=%d from %s", counts.records, ", ".join(map(str, ranges)))
     if counts.tombstones or counts.keyless:
         log.warning(
@@ -68,7 +86,7 @@ def _read_samples(settings: Settings) -> Samples:
         )
     if settings.total_msg is not None and settings.total_msg != counts.records:
         log.warning("TOTAL_MSG=%d, and the stream has %d records with value and key", settings.total_msg, counts.records)
-    return samples
+    return kept
 
 
-KINDS: dict[int, Callable[[Settings], Kind]] = {1: _single_classic}
+KINDS: dict[int, Callable[[Settings, Callable[[], Kept]], Kind]] = {1: single_classic}

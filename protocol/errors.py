@@ -5,7 +5,7 @@
     ├── DataError         65  permanent  the labelled stream does not hold what the settings say
     │   └── BadRecordError               one record of it cannot be decoded
     ├── ModelError        76  permanent  a model message, an architecture, compile arguments or weights cannot be used
-    ├── MemoryLackError   71  passing    the fit needs more memory than there is
+    ├── SpaceLackError    71  passing    memory or disk are too small for the stream or the fit
     ├── KafkaError        69  passing    a broker cannot be reached, or refuses
     └── LimitError        75  passing    something that must be there did not come within its limit
 
@@ -67,8 +67,8 @@ class ModelError(WorkerError):
     status = os.EX_PROTOCOL
 
 
-class MemoryLackError(WorkerError):
-    """Memory ran out. With less beside it, or more of it, a restart can help."""
+class SpaceLackError(WorkerError):
+    """Memory or disk ran out. With less beside it, or more of it, a restart can help."""
 
     status = os.EX_OSERR
 

@@ -17,6 +17,8 @@ from training.causes import cause
 _ROOT = "model_compile_args"
 # compile itself turns these into the metric that suits the loss; `metrics.get` does not know all of them.
 _BY_LOSS = frozenset({"accuracy", "acc", "crossentropy", "ce"})
+# How many steps are done at a time changes nothing that is learnt; `training.fit` chooses it.
+_OURS = frozenset({"steps_per_execution"})
 
 
 class Compilation:
@@ -46,8 +48,8 @@ class Compilation:
         known = set(inspect.signature(model.compile).parameters) - {"self", "kwargs"}
         arguments: dict[str, Any] = {}
         for name, value in args.items():
-            if value is None:
-                continue  # what Keras writes for an argument that was not given
+            if value is None or name in _OURS:
+                continue  # None is what Keras writes for an argument that was not given
             if name not in known:
                 raise self._error(
                     name, f"compile of {self._dialect.value} does not know it; it knows {', '.join(sorted(known))}"

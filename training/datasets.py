@@ -1,62 +1,101 @@
-"""Samples as tf.data pipelines that hand out whole batches."""
+"""The kept stream as tf.data pipelines that hand out whole batches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
 
-from protocol.records import Samples
+from protocol.records import Array
 from training.split import Split
+from training.store import Kept
+
+PREFETCHED = 2  # batches that are cut while others are trained on
+
+_Key = tuple[range, int, bool]
 
 
 @final
-class Batches:
-    """Samples that every epoch of every round is served from: TensorFlow gets them once."""
+class FitData:
+    """Serves the parts of a split of the kept stream to every epoch of every round.
 
-    def __init__(self, samples: Samples) -> None:
-        self.samples = samples
+    TensorFlow sees the stream's memory, or its mapped file, as two tensors, and each batch is cut from them at once.
+    """
 
-    def __len__(self) -> int:
-        return len(self.samples)
+    def __init__(self, kept: Kept, split: Split) -> None:
+        self.kept = kept
+        self.split = split
+        self._in_order: dict[_Key, Any] = {}
 
     @cached_property
     def _tensors(self) -> tuple[Any, Any]:
-        import tensorflow as tf  # noqa: PLC0415 - seconds of start-up
+        return _tensor(self.kept.samples.features), _tensor(self.kept.samples.labels)
 
-        return tf.constant(self.samples.features), tf.constant(self.samples.labels)
+    def first(self) -> tuple[Any, Any]:
+        """Features and label of the first sample, as a batch of one."""
+        features, labels = self._tensors
+        return features[:1], labels[:1]
 
-    def dataset(self, batch: int, *, shuffle_seed: int | None = None, repeat: bool = False) -> Any:
-        """A tf.data.Dataset of (features, labels), each batch cut from the arrays at once.
+    def dataset(self, part: range, batch: int, *, shuffle_seed: int | None = None, repeat: bool = False) -> Any:
+        """A tf.data.Dataset of (features, labels); one that keeps the order is made once.
 
         Args:
+            part: of the split, not empty.
             batch: samples a batch; the last one of an epoch may be smaller.
             shuffle_seed: draw a new order for every epoch, the same ones for the same seed; None keeps the stream's order.
             repeat: start again at the end, for whoever counts steps.
         """
+        if shuffle_seed is not None:
+            return self._finish(self._shuffled(part, batch, shuffle_seed), repeat=repeat)
+        key = (part, batch, repeat)
+        if key not in self._in_order:
+            self._in_order[key] = self._finish(self._ordered(part, batch), repeat=repeat)
+        return self._in_order[key]
+
+    def _ordered(self, part: range, batch: int) -> Any:
         import tensorflow as tf  # noqa: PLC0415 - seconds of start-up
 
-        total = len(self)
         features, labels = self._tensors
-        if shuffle_seed is None:
+        end = tf.constant(part.stop, tf.int64)
+
+        def cut(start: Any) -> tuple[Any, Any]:
+            after = tf.minimum(start + batch, end)
+            return features[start:after], labels[start:after]
+
+        return tf.data.Dataset.range(part.start, part.stop, batch).map(cut)
+
+    def _shuffled(self, part: range, batch: int, seed: int) -> Any:
+        import tensorflow as tf  # noqa: PLC0415 - seconds of start-up
+
+        features, labels = self._tensors
+        total = len(part)
+
+        def pick(start: Any, key: Any) -> tuple[Any, Any]:
+            # A permutation that is computed place by place: no list of all places, however many they are.
+            places = tf.range(start, tf.minimum(start + batch, total))
+            chosen = part.start + tf.random.experimental.index_shuffle(places, key, total - 1)
+            return tf.gather(features, chosen), tf.gather(labels, chosen)
+
+        def epoch(key: Any) -> Any:
             starts = tf.data.Dataset.range(0, total, batch)
-            dataset = starts.map(lambda start: (features[start : start + batch], labels[start : start + batch]))
-        else:
-            indexes = tf.data.Dataset.range(total).shuffle(total, seed=shuffle_seed).batch(batch)
-            dataset = indexes.map(lambda chosen: (tf.gather(features, chosen), tf.gather(labels, chosen)))
-        if repeat:
-            dataset = dataset.repeat()
-        return dataset.prefetch(tf.data.AUTOTUNE)
+            return starts.map(lambda start: pick(start, tf.cast(key, tf.int32)))
+
+        keys = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True).take(1)
+        return keys.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(-(-total // batch)))
+
+    def _finish(self, dataset: Any, *, repeat: bool) -> Any:
+        import tensorflow as tf  # noqa: PLC0415 - seconds of start-up
+
+        options = tf.data.Options()
+        # TensorFlow's rewriting of a pipeline copies the tensors that it holds: the whole stream, once an epoch.
+        options.experimental_optimization.apply_default_optimizations = False
+        options.autotune.enabled = False
+        return (dataset.repeat() if repeat else dataset).prefetch(PREFETCHED).with_options(options)
 
 
-@dataclass(frozen=True, slots=True)
-class FitData:
-    """The parts of a split, ready to be served. Validation and test may be empty."""
+def _tensor(array: Array) -> Any:
+    """An array as a tensor on the same memory; of text, which numpy has as objects, a copy."""
+    import tensorflow as tf  # noqa: PLC0415 - seconds of start-up
 
-    training: Batches
-    validation: Batches
-    test: Batches
-
-    @classmethod
-    def of(cls, split: Split) -> FitData:
-        return cls(Batches(split.training), Batches(split.validation), Batches(split.test))
+    if array.dtype == object:
+        return tf.constant(array)
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())

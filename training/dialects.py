@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from protocol.architecture import Dialect
 from protocol.errors import ModelError
 from protocol.records import Array
+from training.state import FitState
 
 
 def load_keras(dialect: Dialect) -> Any:
@@ -17,6 +19,8 @@ def load_keras(dialect: Dialect) -> Any:
     if dialect is Dialect.KERAS_2:
         import tf_keras  # noqa: PLC0415 - loads TensorFlow
 
+        # Dropout and the like then draw from variables, which a round can put back; else a trace holds its seeds for good.
+        tf_keras.backend.experimental.enable_tf_random_generator()
         return tf_keras
     import keras  # noqa: PLC0415 - loads TensorFlow
 
@@ -30,28 +34,46 @@ class TrainableModel:
     Attributes:
         keras: the library that made it, tf_keras or keras.
         model: its Keras model.
+        state: all that a fit changes in it beside the weights.
     """
 
     dialect: Dialect
     keras: Any
     model: Any
+    state: FitState
 
-    def arrays(self) -> list[Array]:
-        """The weights, in the order of `get_weights`, which is the sender's too."""
-        return list(self.model.get_weights())
+    def largest_bytes(self) -> int:
+        """Bytes of the largest array of weights."""
+        sizes = (prod(variable.shape) * dtype_of(variable).itemsize for variable in self.model.weights)
+        return max(sizes, default=0)
 
-    def check_finite(self) -> None:
-        """Make sure that the weights are numbers, which a diverged fit's are not.
+    def set_steps_per_execution(self, steps: int) -> None:
+        """Let Keras do so many steps in one call. Another number than before has its functions traced anew."""
+        if self.model.run_eagerly or int(self.model.steps_per_execution) == steps:
+            return
+        self.model.steps_per_execution = steps
+        self.model.train_function = self.model.test_function = None
+
+    def trained_arrays(self) -> list[Array]:
+        """The weights, in the order of `get_weights`, which is the sender's too.
 
         Raises:
-            ModelError: naming the first array that holds NaN or infinity.
+            ModelError: naming the first array that holds NaN or infinity, as a diverged fit's do.
         """
-        for index, (array, variable) in enumerate(zip(self.arrays(), self.model.weights, strict=True)):
+        arrays = list(self.model.get_weights())
+        for index, (array, variable) in enumerate(zip(arrays, self.model.weights, strict=True)):
             if not np.isfinite(array).all():
                 raise ModelError(
                     f"the fit diverged: array {index} ({path_of(variable)}) holds NaN or infinity, and is not sent; lower the "
                     "learning rate, scale the data, or look for NaN in the stream"
                 )
+        return arrays
+
+
+def dtype_of(variable: Any) -> np.dtype[Any]:
+    """The numpy dtype of a variable."""
+    dtype: np.dtype[Any] = np.dtype(getattr(variable.dtype, "name", variable.dtype))
+    return dtype
 
 
 def path_of(variable: Any) -> str:

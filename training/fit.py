@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from protocol.errors import MemoryLackError, ModelError, WorkerError
+from protocol.errors import ModelError, SpaceLackError, WorkerError
 from protocol.messages import Metrics, ModelMessage
 from protocol.metrics import collect
 from training.causes import cause
-from training.datasets import Batches, FitData
+from training.datasets import FitData
 from training.dialects import TrainableModel
 from training.fit_arguments import FitArguments, complete_class_weight, fit_arguments
 
 log = logging.getLogger(__name__)
+
+MOST_STEPS = 16  # in one call of Keras; more were not measured to be faster
 
 
 def fit(trainable: TrainableModel, data: FitData, message: ModelMessage, seed: int) -> Metrics:
@@ -37,19 +39,31 @@ def fit(trainable: TrainableModel, data: FitData, message: ModelMessage, seed: i
     arguments = fit_arguments(message, trainable.model.fit, trainable.dialect.value)
     progress = _Progress(arguments, message.place)
     try:
+        _make_metrics(trainable, data, seed)
         _fit(trainable, data, message, arguments, progress, seed)
         test = _test(trainable, data, message)
     except WorkerError:
         raise
     except (MemoryError, tf.errors.ResourceExhaustedError) as exc:
-        raise MemoryLackError(
+        raise SpaceLackError(
             f"memory ran out in the fit: {cause(exc)}; give the pod more, or send smaller batches (training_settings.batch="
             f"{message.settings.batch}) or a smaller model"
         ) from exc
     except Exception as exc:  # whatever Keras raises of a model and data that it was not written with
-        raise _misfit(exc, trainable, data.training, message) from exc
-    trainable.check_finite()
+        raise _misfit(exc, trainable, data, message) from exc
     return collect(progress.epochs, test)
+
+
+def _make_metrics(trainable: TrainableModel, data: FitData, seed: int) -> None:
+    """Let metrics make their variables, which they do when they first see data.
+
+    In a trace that would have TensorFlow trace it once more; outside of one it costs a sample's way through the model.
+    """
+    model = trainable.model
+    # A layer that keeps its state from batch to batch takes batches of one size alone.
+    if model.train_function is None and not any(getattr(layer, "stateful", False) for layer in model.layers):
+        model.test_step(data.first())
+        trainable.state.restore(seed)
 
 
 def _fit(
@@ -60,33 +74,63 @@ def _fit(
         log.warning("kwargs_fit leaves no epoch to train: the weights go back as they came")
         return  # Keras 3 would do the same, Keras 2 refuses
     validation = None
-    if len(data.validation):
-        validation = data.validation.dataset(arguments.validation_batch, repeat="validation_steps" in options)
+    if data.split.validation:
+        validation = data.dataset(data.split.validation, arguments.validation_batch, repeat="validation_steps" in options)
     else:
         options = {name: value for name, value in options.items() if not name.startswith("validation_")}
     if "class_weight" in options:
         classes = max(2, trainable.model.outputs[0].shape[-1] or 2)
         options["class_weight"] = complete_class_weight(options["class_weight"], classes, message.place)
-    training = data.training.dataset(
+    training = data.dataset(
+        data.split.training,
         message.settings.batch,
         shuffle_seed=seed if arguments.shuffle else None,
         repeat="steps_per_epoch" in options,
     )
+    trainable.set_steps_per_execution(steps_at_a_time(options))
     trainable.model.fit(
         training,
         validation_data=validation,
         shuffle=False,  # the pipeline does it, where it is asked for
-        callbacks=[trainable.keras.callbacks.LambdaCallback(on_epoch_begin=progress.begin, on_epoch_end=progress.end)],
+        callbacks=[
+            trainable.keras.callbacks.LambdaCallback(on_epoch_begin=progress.begin, on_epoch_end=progress.end),
+            *_releasing(trainable, data),
+        ],
         **{"verbose": progress.verbose} | options,
     )
 
 
 def _test(trainable: TrainableModel, data: FitData, message: ModelMessage) -> Mapping[str, float] | None:
-    if not len(data.test):
+    if not data.split.test:
         return None
-    samples = data.test.dataset(message.settings.batch)
-    tested: Mapping[str, float] = trainable.model.evaluate(samples, verbose=0, return_dict=True)
+    samples = data.dataset(data.split.test, message.settings.batch)
+    tested: Mapping[str, float] = trainable.model.evaluate(
+        samples, verbose=0, return_dict=True, callbacks=_releasing(trainable, data)
+    )
     return tested
+
+
+def steps_at_a_time(options: Mapping[str, Any]) -> int:
+    """How many steps Keras may do in one call: few enough to come back soon for a signal, and no more than it was told to do.
+
+    Args:
+        options: of fit. Keras 3 goes on beyond a number of steps that is no multiple.
+    """
+    counts = [options[name] for name in ("steps_per_epoch", "validation_steps") if options.get(name)]
+    return next(steps for steps in range(MOST_STEPS, 0, -1) if not any(count % steps for count in counts))
+
+
+def _releasing(trainable: TrainableModel, data: FitData) -> list[Any]:
+    """Callbacks that keep what is read of a spilled stream from piling up in this process; none where all is in memory."""
+    if not data.kept.maps:
+        return []
+
+    def release(_step: int, _logs: Mapping[str, Any] | None = None) -> None:
+        data.kept.release()
+
+    callback = trainable.keras.callbacks.LambdaCallback(on_train_batch_end=release)
+    callback.on_test_batch_end = release
+    return [callback]
 
 
 class _Progress:
@@ -120,11 +164,11 @@ class _Progress:
         return float(value)
 
 
-def _misfit(exc: Exception, trainable: TrainableModel, data: Batches, message: ModelMessage) -> ModelError:
-    model, samples = trainable.model, data.samples
+def _misfit(exc: Exception, trainable: TrainableModel, data: FitData, message: ModelMessage) -> ModelError:
+    model, samples, total = trainable.model, data.kept.samples, len(data.split.training)
     return ModelError(
         f"{trainable.dialect.value} cannot fit the model to the stream: model inputs {model.input_shape}, outputs "
-        f"{model.output_shape}; stream features {samples.features.shape} {samples.features.dtype}, labels "
-        f"{samples.labels.shape} {samples.labels.dtype}; {cause(exc)}, at {message.place}. "
+        f"{model.output_shape}; stream features {(total, *samples.features.shape[1:])} {samples.features.dtype}, labels "
+        f"{(total, *samples.labels.shape[1:])} {samples.labels.dtype}; {cause(exc)}, at {message.place}. "
         "Do INPUT_CONFIG's types and reshapes, the loss and kwargs_fit suit the model?"
     )

@@ -315,7 +315,7 @@ def test_arrays_around_and_above_the_contracts_limit_travel(bootstrap: str, topi
         kafka.create(federation.reply_control)
         sink = FederatedKafkaMLAggregationSink(kafka.sender, kafka.topics, federation)
         array = np.zeros(size, np.uint8)
-        sink.prepare([array])
+        sink.prepare(array.nbytes)
         metrics = Metrics(training={"loss": [0.5]}, validation={"loss": [0.5]})
         assert sink.send([array], model_message(), metrics, 1) == OffsetRange(federation.reply_data, 0, 0, 1)
 

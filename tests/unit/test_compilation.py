@@ -161,9 +161,14 @@ def test_weighted_metrics_are_honoured(dialect: Dialect) -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_what_compile_knows_beyond_the_contract_is_handed_on(dialect: Dialect) -> None:
-    made = arguments(dialect, run_eagerly=True, steps_per_execution=4, jit_compile=None)
-    assert (made["run_eagerly"], made["steps_per_execution"]) == (True, 4)
+    made = arguments(dialect, run_eagerly=True, jit_compile=None)
+    assert made["run_eagerly"] is True
     assert "jit_compile" not in made
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_steps_per_execution_change_nothing_that_is_learnt_and_are_the_workers_own(dialect: Dialect) -> None:
+    assert "steps_per_execution" not in arguments(dialect, steps_per_execution="auto")
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

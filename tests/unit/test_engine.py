@@ -16,10 +16,9 @@ from protocol.weights import load_arrays
 from tests.support import golden
 from tests.support.messages import PLACE
 from tests.support.models import DIALECTS, announced, classifier
-from training.datasets import FitData
+from tests.support.streams import fit_data
 from training.dialects import TrainableModel, load_keras
 from training.fit import fit
-from training.split import split
 
 SEED = 7
 
@@ -45,13 +44,13 @@ def captured(name: str, kind: str, version_index: int) -> list[Array]:
 def test_the_captured_rounds_are_reached(name: str, version_index: int) -> None:
     message = parse_model_message(golden.records(name, "model_control")[version_index].value, PLACE)
     trainable = load(message, captured(name, "model_data", version_index))
-    metrics = fit(trainable, FitData.of(split(golden.samples(), validation_rate=0.2, test_rate=0.0)), message, SEED)
+    metrics = fit(trainable, fit_data(golden.samples()), message, SEED)
     expected = json.loads(golden.records(name, "agg_control")[version_index].value)["metrics"]
     assert list(metrics.training) == list(expected["training"])
     for part, reached in (("training", metrics.training), ("validation", metrics.validation)):
         for metric, numbers in expected[part].items():
             np.testing.assert_allclose(reached[metric], numbers, rtol=0, atol=1e-6)  # type: ignore[arg-type]
-    for reached_array, array in zip(trainable.arrays(), captured(name, "agg_data", version_index), strict=True):
+    for reached_array, array in zip(trainable.trained_arrays(), captured(name, "agg_data", version_index), strict=True):
         np.testing.assert_allclose(reached_array, array, rtol=0, atol=1e-6)
 
 
@@ -61,13 +60,13 @@ def test_weights_keep_the_order_of_the_sender(dialect: Dialect) -> None:
     numbered = [np.full(array.shape, index, array.dtype) for index, array in enumerate(arrays)]
     trainable = load(message, numbered)
     assert trainable.keras is load_keras(dialect)
-    assert [float(array.flat[0]) for array in trainable.arrays()] == list(range(len(arrays)))
+    assert [float(array.flat[0]) for array in trainable.trained_arrays()] == list(range(len(arrays)))
 
 
 def test_seed_states_of_keras_3_are_no_weights() -> None:
     model = classifier(Dialect.KERAS_3, "Dropout")
     message, arrays = announced(model)
-    assert len(load(message, arrays).arrays()) == len(arrays) == 4 < len(model.variables)
+    assert len(load(message, arrays).trained_arrays()) == len(arrays) == 4 < len(model.variables)
 
 
 @pytest.mark.parametrize("version", ["2.7.0", "2.15.0"])
@@ -120,7 +119,7 @@ def test_an_average_in_float64_is_trained_in_the_architectures_float32(
 ) -> None:
     message, arrays = announced(classifier(dialect))
     trainable = load(message, [array.astype(np.float64) for array in arrays])
-    assert {str(array.dtype) for array in trainable.arrays()} == {"float32"}
+    assert {str(array.dtype) for array in trainable.trained_arrays()} == {"float32"}
     assert "is announced as float64, trained as float32" in caplog.text
 
 
@@ -140,7 +139,7 @@ def test_bfloat16_weights_are_set(dialect: Dialect) -> None:
     keras = load_keras(dialect)
     message, arrays = announced(keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, dtype="bfloat16")]))
     trainable = load(message, arrays)
-    assert [str(array.dtype) for array in trainable.arrays()] == ["bfloat16", "bfloat16"]
+    assert [str(array.dtype) for array in trainable.trained_arrays()] == ["bfloat16", "bfloat16"]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -150,7 +149,7 @@ def test_variables_without_axes_are_set(dialect: Dialect) -> None:
     message, arrays = announced(model)
     assert () in [array.shape for array in arrays]
     counted = [np.array(5, array.dtype) if array.shape == () else array for array in arrays]
-    assert [int(array) for array in load(message, counted).arrays() if array.shape == ()] == [5]
+    assert [int(array) for array in load(message, counted).trained_arrays() if array.shape == ()] == [5]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -159,7 +158,7 @@ def test_an_average_of_integers_that_became_float_is_set_where_it_is_whole(diale
     message, arrays = announced(keras.Sequential([keras.layers.Input((3,)), keras.layers.Normalization()]))
     counters = [index for index, array in enumerate(arrays) if array.dtype.kind == "i"]
     averaged = [np.full(array.shape, 4.0) if index in counters else array for index, array in enumerate(arrays)]
-    assert [int(load(message, averaged).arrays()[index]) for index in counters] == [4 for _ in counters]
+    assert [int(load(message, averaged).trained_arrays()[index]) for index in counters] == [4 for _ in counters]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -186,11 +185,11 @@ def test_loading_twice_with_one_seed_trains_the_same(dialect: Dialect) -> None:
         classifier(dialect, "Dropout"),
         training_settings={"batch": 32, "kwargs_fit": {"epochs": 2, "shuffle": True}},
     )
-    data = FitData.of(split(golden.samples(), validation_rate=0.2, test_rate=0.0))
+    data = fit_data(golden.samples())
     reached = []
     for _ in range(2):
         trainable = load(message, arrays)
-        reached.append((fit(trainable, data, message, SEED), trainable.arrays()))
+        reached.append((fit(trainable, data, message, SEED), trainable.trained_arrays()))
     assert reached[0][0] == reached[1][0]
     for one, other in zip(reached[0][1], reached[1][1], strict=True):
         np.testing.assert_array_equal(one, other)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import training.fit
 from KafkaModelEngine import KafkaModelEngine
 from protocol.architecture import Dialect
 from protocol.errors import ModelError
@@ -13,17 +14,17 @@ from protocol.records import Samples
 from tests.support import golden
 from tests.support.messages import PLACE
 from tests.support.models import DIALECTS, announced, classifier, compile_args
-from training.datasets import Batches, FitData
-from training.fit import fit
+from tests.support.streams import fit_data
+from training.datasets import FitData
+from training.fit import fit, steps_at_a_time
 from training.fit_arguments import complete_class_weight
-from training.split import Split, split
 
 SEED = 7
 
 
 def trained(
     dialect: Dialect,
-    data: Split | None = None,
+    data: FitData | None = None,
     kwargs_val: dict[str, Any] | None = None,
     compiled: dict[str, Any] | None = None,
     **kwargs_fit: Any,
@@ -35,14 +36,16 @@ def trained(
         model_compile_args=compile_args(**(compiled or {})),
     )
     trainable = KafkaModelEngine(lambda _message: arrays).load(message, SEED)
-    return fit(trainable, FitData.of(data or digits()), message, SEED)
+    metrics = fit(trainable, data or digits(), message, SEED)
+    trainable.trained_arrays()
+    return metrics
 
 
-def digits(validation_rate: float = 0.2, test_rate: float = 0.0) -> Split:
-    return split(golden.samples(), validation_rate=validation_rate, test_rate=test_rate)
+def digits(validation_rate: float = 0.2, test_rate: float = 0.0) -> FitData:
+    return fit_data(golden.samples(), validation_rate=validation_rate, test_rate=test_rate)
 
 
-def fault_of(dialect: Dialect, data: Split | None = None, **kwargs: Any) -> str:
+def fault_of(dialect: Dialect, data: FitData | None = None, **kwargs: Any) -> str:
     with pytest.raises(ModelError) as caught:
         trained(dialect, data, **kwargs)
     return str(caught.value)
@@ -52,35 +55,39 @@ def rows(dataset: Any) -> list[list[int]]:
     return [labels.numpy().tolist() for _features, labels in dataset]
 
 
-def numbered(total: int) -> Samples:
-    return Samples(np.arange(total, dtype=np.float32).reshape(-1, 1), np.arange(total))
+def numbered(total: int) -> FitData:
+    return fit_data(Samples(np.arange(total, dtype=np.float32).reshape(-1, 1), np.arange(total)), validation_rate=0.3)
 
 
 def test_batches_keep_the_streams_order() -> None:
-    assert rows(Batches(numbered(7)).dataset(3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert rows(numbered(10).dataset(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert rows(numbered(10).dataset(range(7, 10), 2)) == [[7, 8], [9]]
 
 
 def test_batches_pair_features_with_their_labels_when_shuffled() -> None:
-    for features, labels in Batches(numbered(50)).dataset(8, shuffle_seed=SEED):
+    for features, labels in numbered(50).dataset(range(10, 50), 8, shuffle_seed=SEED):
         assert features.numpy()[:, 0].tolist() == labels.numpy().tolist()
 
 
 def test_a_shuffled_epoch_is_another_order_of_the_same_samples_and_comes_again_with_its_seed() -> None:
-    dataset = Batches(numbered(50)).dataset(8, shuffle_seed=SEED)
+    dataset = numbered(60).dataset(range(10, 60), 8, shuffle_seed=SEED)
     first, second = ([label for row in rows(dataset) for label in row] for _ in range(2))
-    assert sorted(first) == sorted(second) == list(range(50))
-    assert first != second != list(range(50))
-    again = Batches(numbered(50)).dataset(8, shuffle_seed=SEED)
+    assert sorted(first) == sorted(second) == list(range(10, 60))
+    assert first != second != list(range(10, 60))
+    assert [len(row) for row in rows(dataset)] == [8, 8, 8, 8, 8, 8, 2]
+    again = numbered(60).dataset(range(10, 60), 8, shuffle_seed=SEED)
     assert [label for row in rows(again) for label in row] == first
 
 
 def test_repeated_batches_start_again() -> None:
-    assert rows(Batches(numbered(3)).dataset(2, repeat=True).take(4)) == [[0, 1], [2], [0, 1], [2]]
+    assert rows(numbered(5).dataset(range(3), 2, repeat=True).take(4)) == [[0, 1], [2], [0, 1], [2]]
 
 
 def test_text_is_handed_on() -> None:
     samples = Samples(np.array([b"one", b"two"], dtype=object), np.array([0, 1]))
-    assert [features.numpy().tolist() for features, _labels in Batches(samples).dataset(2)] == [[b"one", b"two"]]
+    assert [features.numpy().tolist() for features, _labels in fit_data(samples, validation_rate=0).dataset(range(2), 2)] == [
+        [b"one", b"two"]
+    ]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -134,6 +141,33 @@ def test_what_fit_knows_is_honoured(dialect: Dialect, kwargs: dict[str, Any], ep
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_epochs_of_none_report_a_loss_of_null(dialect: Dialect) -> None:
     assert trained(dialect, epochs=0) == Metrics(training={"loss": [None]}, validation={"loss": [None]})
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    "kwargs", [{}, {"steps_per_epoch": 3}, {"steps_per_epoch": 32, "validation_steps": 12}, {"shuffle": True}]
+)
+def test_many_steps_in_one_call_learn_what_single_steps_do(
+    dialect: Dialect, kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = trained(dialect, epochs=2, **kwargs)
+    monkeypatch.setattr(training.fit, "MOST_STEPS", 1)
+    assert trained(dialect, epochs=2, **kwargs) == many
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({}, 16),
+        ({"steps_per_epoch": 32}, 16),
+        ({"steps_per_epoch": 20}, 10),
+        ({"steps_per_epoch": 20, "validation_steps": 6}, 2),
+        ({"validation_steps": 17}, 1),
+        ({"steps_per_epoch": 5}, 5),
+    ],
+)
+def test_steps_at_a_time_divide_the_steps_that_are_asked_for(options: dict[str, int], steps: int) -> None:
+    assert steps_at_a_time(options) == steps
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -199,7 +233,7 @@ def test_what_keras_2_alone_knows_is_honoured_there_and_named_elsewhere() -> Non
 def test_a_model_that_does_not_fit_the_stream_is_an_error_that_shows_both(dialect: Dialect) -> None:
     images = golden.samples()
     flat = Samples(images.features.reshape(400, 64)[:, :60], images.labels)
-    fault = fault_of(dialect, split(flat, validation_rate=0, test_rate=0))
+    fault = fault_of(dialect, fit_data(flat, validation_rate=0))
     assert fault.startswith(
         f"{dialect.value} cannot fit the model to the stream: model inputs (None, 8, 8), outputs (None, 10); "
         "stream features (400, 60) float32, labels (400,) uint8; "
@@ -220,7 +254,7 @@ def test_a_fit_that_diverged_names_the_first_array_and_sends_nothing(dialect: Di
     images = golden.samples()
     features = images.features.copy()
     features[5] = np.nan
-    fault = fault_of(dialect, split(Samples(features, images.labels), validation_rate=0, test_rate=0))
+    fault = fault_of(dialect, fit_data(Samples(features, images.labels), validation_rate=0))
     assert fault.startswith("the fit diverged: array 0 (")
     assert "/kernel) holds NaN or infinity, and is not sent; lower the learning rate" in fault
 
@@ -229,7 +263,7 @@ def test_a_fit_that_diverged_names_the_first_array_and_sends_nothing(dialect: Di
 def test_a_metric_of_several_numbers_is_named(dialect: Dialect) -> None:
     f1 = {"class_name": "F1Score", "config": {"name": "f1"}}
     images = golden.samples()
-    one_hot = split(Samples(images.features, np.eye(10, dtype=np.float32)[images.labels]), validation_rate=0, test_rate=0)
+    one_hot = fit_data(Samples(images.features, np.eye(10, dtype=np.float32)[images.labels]), validation_rate=0)
     fault = fault_of(dialect, one_hot, compiled={"loss": "categorical_crossentropy", "metrics": [f1]})
     assert fault == (
         "model_compile_args.metrics: f1 gives 10 numbers an epoch, and a reply has one; average them "
@@ -240,7 +274,7 @@ def test_a_metric_of_several_numbers_is_named(dialect: Dialect) -> None:
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_what_keras_says_of_a_misfit_is_one_line_that_holds_the_cause(dialect: Dialect) -> None:
     images = golden.samples()
-    beyond = split(Samples(images.features, images.labels + 30), validation_rate=0, test_rate=0)
+    beyond = fit_data(Samples(images.features, images.labels + 30), validation_rate=0)
     fault = fault_of(dialect, beyond)
     assert "\n" not in fault
     assert 'File "' not in fault

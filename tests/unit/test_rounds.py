@@ -22,6 +22,7 @@ class FakeModel:
 
     def __init__(self) -> None:
         self.is_trained = False
+        self.weights = self.get_weights()
 
     def get_weights(self) -> list[Array]:
         return [np.array(self.is_trained)]
@@ -48,10 +49,10 @@ class Notes:
 
     def load(self, message: ModelMessage, _seed: int) -> TrainableModel:
         self._note("load", message.version)
-        return TrainableModel(Dialect.KERAS_3, None, FakeModel())
+        return TrainableModel(Dialect.KERAS_3, None, FakeModel(), state=None)  # type: ignore[arg-type]
 
-    def prepare(self, arrays: Sequence[Array]) -> None:
-        self._note("prepare", bool(arrays[0]))
+    def prepare(self, largest_bytes: int) -> None:
+        self._note("prepare", largest_bytes)
 
     def train(self, trainable: TrainableModel, message: ModelMessage, _seed: int) -> Metrics:
         trainable.model.is_trained = True
@@ -72,7 +73,7 @@ def test_a_round_is_prepared_before_the_fit_and_committed_after_the_reply() -> N
     assert notes.run() == 1
     assert notes.noted == [
         ("load", -1),
-        ("prepare", False),
+        ("prepare", 1),
         ("train", -1),
         ("send", -1, True, 400),
         ("commit", -1),

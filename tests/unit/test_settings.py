@@ -101,6 +101,17 @@ def test_a_stream_without_end_has_no_total(text: str) -> None:
         ),
         ("ANSWER_LIMIT_S", "0", "ANSWER_LIMIT_S='0' is no limit: give seconds above 0 and up to 31536000, e.g. 120"),
         ("ANSWER_LIMIT_S", "inf", "ANSWER_LIMIT_S='inf' is no limit: give seconds above 0 and up to 31536000, e.g. 120"),
+        (
+            "DATA_MEMORY_LIMIT",
+            "lots",
+            "DATA_MEMORY_LIMIT='lots' is no amount of memory: give bytes as Kubernetes writes them, e.g. 512Mi or 2Gi, or a share "
+            "of the container's own limit, e.g. 40%",
+        ),
+        (
+            "DATA_SPILL_FOLDER",
+            "/no/such/folder",
+            "DATA_SPILL_FOLDER='/no/such/folder' is no folder: create it, or mount a volume there",
+        ),
         ("WAIT_LIMIT_S", "soon", "WAIT_LIMIT_S='soon' is no number: give seconds, e.g. 120"),
         ("LOG_LEVEL", "LOUD", "LOG_LEVEL='LOUD' is no log level: give one of DEBUG, INFO, WARNING, ERROR"),
         (

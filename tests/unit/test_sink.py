@@ -20,6 +20,7 @@ FEDERATION = Federation("dig1", "c1")
 REPLIES = "FED-dig1-agg_data_topic-c1"
 METRICS = Metrics(training={"loss": [0.5]}, validation={"loss": [0.75]})
 ARRAYS: list[Array] = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(4, np.int64)]
+LARGEST = max(array.nbytes for array in ARRAYS)
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def replies(kafka: FakeKafka) -> list[tuple[bytes | None, bytes | None]]:
 
 
 def test_the_reply_topic_has_one_partition_and_the_contracts_limit(kafka: FakeKafka) -> None:
-    sink_of(kafka).prepare(ARRAYS)
+    sink_of(kafka).prepare(LARGEST)
     assert len(kafka.topics[REPLIES].logs) == 1
     assert kafka.topics[REPLIES].message_bytes == 10_000_000
 
@@ -46,21 +47,21 @@ def test_the_reply_topic_has_one_partition_and_the_contracts_limit(kafka: FakeKa
 def test_the_reply_topic_takes_the_largest_array(kafka: FakeKafka) -> None:
     large = np.zeros(3_000_000, np.float32)
     sink = sink_of(kafka)
-    sink.prepare([*ARRAYS, large])
+    sink.prepare(large.nbytes)
     assert sink.send([*ARRAYS, large], model_message(), METRICS, 400) == OffsetRange(REPLIES, 0, 0, 3)
 
 
 @pytest.mark.parametrize("beyond", range(-400, 400, 40))
 def test_an_array_around_the_contracts_limit_is_taken(kafka: FakeKafka, beyond: int) -> None:
     sink, array = sink_of(kafka), np.zeros(10_000_000 + beyond, np.uint8)
-    sink.prepare([array])
+    sink.prepare(array.nbytes)
     sink.send([array], model_message(), METRICS, 400)
 
 
 def test_arrays_stand_in_index_order_before_a_reply_that_names_them(kafka: FakeKafka) -> None:
     sink = sink_of(kafka)
     for version in (0, 1):
-        sink.prepare(ARRAYS)
+        sink.prepare(LARGEST)
         sink.send(ARRAYS, model_message(version=version), METRICS, 400)
     [(_key, _first), (key, value)] = replies(kafka)
     assert key == b"FED-MODEL-dig1-CLIENT-c1"
@@ -80,7 +81,7 @@ def test_arrays_stand_in_index_order_before_a_reply_that_names_them(kafka: FakeK
 def test_a_history_of_thousands_of_epochs_fits_the_control_topic(kafka: FakeKafka) -> None:
     metrics = collect([{"loss": 1 / 3 + epoch, "val_loss": 2 / 3 + epoch} for epoch in range(5_000)])
     sink = sink_of(kafka)
-    sink.prepare(ARRAYS)
+    sink.prepare(LARGEST)
     sink.send(ARRAYS, model_message(), metrics, 400)
     [(key, value)] = replies(kafka)
     assert key is not None
@@ -92,19 +93,19 @@ def test_a_history_of_thousands_of_epochs_fits_the_control_topic(kafka: FakeKafk
 @pytest.mark.parametrize("when", ["before the round", "in its fit"])
 def test_a_reply_topic_that_was_taken_away_is_made_again_as_it_was(kafka: FakeKafka, when: str) -> None:
     sink = sink_of(kafka)
-    sink.prepare(ARRAYS)
+    sink.prepare(LARGEST)
     if when == "in its fit":
-        sink.prepare(ARRAYS)
+        sink.prepare(LARGEST)
     kafka.delete(REPLIES)
     if when == "before the round":
-        sink.prepare(ARRAYS)
+        sink.prepare(LARGEST)
     sink.send(ARRAYS, model_message(), METRICS, 400)
     assert kafka.topics[REPLIES].message_bytes == 10_000_000
 
 
 def test_a_reply_is_not_sent_where_the_cloud_has_taken_its_topic_away(kafka: FakeKafka) -> None:
     sink = sink_of(kafka)
-    sink.prepare(ARRAYS)
+    sink.prepare(LARGEST)
     kafka.delete(FEDERATION.reply_control)
     with pytest.raises(KafkaError, match="FED-dig1-agg_control_topic is gone"):
         sink.send(ARRAYS, model_message(), METRICS, 400)
@@ -121,7 +122,7 @@ def test_arrays_that_something_else_was_written_between_are_not_announced(kafka:
             return offsets
 
     sink = FederatedKafkaMLAggregationSink(Interrupted(kafka), FakeTopics(kafka), FEDERATION)
-    sink.prepare(ARRAYS)
+    sink.prepare(LARGEST)
     with pytest.raises(KafkaError, match=r"at offsets \[0, 2\]: another worker with this client id writes between them"):
         sink.send(ARRAYS, model_message(), METRICS, 400)
     assert not replies(kafka)

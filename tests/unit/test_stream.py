@@ -1,16 +1,26 @@
 """The labelled stream: what a spec means, in which order it is read, and what is left out and counted."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from decoders import make_decoder
-from federated_singleClassicTraining import decode_stream
+from config import Settings
+from federated_singleClassicTraining import keep_stream
 from protocol.errors import BadRecordError, DataError, LimitError
 from protocol.stream_spec import parse_spec
+from tests.support.environments import job
 from tests.support.fake_kafka import FakeKafka, FakeReader
+from tests.support.streams import PLENTY
+from training.store import Store
 from transport.stream import Counts, read_stream, resolve
 
-CONFIG = {"data_type": "uint8", "label_type": "uint8", "data_reshape": "", "label_reshape": ""}
+SETTINGS = Settings.from_env(
+    job(
+        INPUT_CONFIG='{"data_type": "uint8", "label_type": "uint8", "data_reshape": "", "label_reshape": ""}',
+        VALIDATION_RATE="0",
+    )
+)
 
 
 @pytest.fixture
@@ -31,8 +41,9 @@ def resolved(kafka: FakeKafka, spec: str) -> list[str]:
 
 def read(kafka: FakeKafka, spec: str, counts: Counts | None = None) -> list[int]:
     reader = FakeReader(kafka, "g")
-    stream = read_stream(reader, resolve(reader, parse_spec(spec), 0), counts or Counts())
-    samples = decode_stream(make_decoder("RAW", CONFIG), stream)
+    ranges = resolve(reader, parse_spec(spec), 0)
+    store = Store(sum(one.end - one.start for one in ranges), PLENTY, Path())
+    samples = keep_stream(SETTINGS, read_stream(reader, ranges, counts or Counts()), store).samples
     np.testing.assert_array_equal(samples.features, samples.labels)
     return list(map(int, samples.labels))
 

@@ -1,0 +1,206 @@
+"""The decoded stream, kept once for all rounds: in memory up to a limit, beyond it in a file that is mapped into memory."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import mmap
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import IO, final
+
+import numpy as np
+
+from protocol.errors import SpaceLackError
+from protocol.records import Array, Samples
+
+log = logging.getLogger(__name__)
+
+_TEXT_OVERHEAD_BYTES = 57  # of a Python bytes object with its place in an array
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A stream that stands in memory or in a mapped file.
+
+    Attributes:
+        samples: the whole stream. Numbers begin at a page's border, so that TensorFlow takes them as they lie.
+        maps: the mapped files; none where all is in memory.
+    """
+
+    samples: Samples
+    maps: tuple[mmap.mmap, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def release(self) -> None:
+        """Give back the pages of the files that reading has brought into this process; the next read brings them again.
+
+        Without it everything that an epoch passes over would count as this process's memory.
+        """
+        for one in self.maps:
+            one.madvise(mmap.MADV_DONTNEED)
+
+
+@final
+class Store:
+    """Takes decoded samples one batch after the other.
+
+    Args:
+        most: no more samples than this will come. Memory that they do not need is asked for, and never touched.
+        memory_bytes: what features and labels may take in memory, together.
+        folder: where they go once they are more. Its file has no name, and is gone with the process, however that ends.
+    """
+
+    def __init__(self, most: int, memory_bytes: int, folder: Path) -> None:
+        self._most = most
+        self._memory_bytes = memory_bytes
+        self._folder = folder
+        self._columns: tuple[_Column, ...] = ()
+        self._is_spilled = False
+
+    def add(self, samples: Samples) -> None:
+        """Keep samples, with the dtypes and shapes of those before.
+
+        Raises:
+            SpaceLackError: memory or disk are full.
+        """
+        parts = (samples.features, samples.labels)
+        if not self._columns:
+            self._columns = tuple(map(self._column, parts))
+        if not self._is_spilled and self._bytes(parts) > self._memory_bytes:
+            self._spill(parts)
+        for column, part in zip(self._columns, parts, strict=True):
+            with _told(self._folder, self._is_spilled):
+                column.add(part)
+
+    def finish(self) -> Kept:
+        """What was added; nothing can be added any more."""
+        with _told(self._folder, self._is_spilled):
+            features, labels = (column.finish() for column in self._columns)
+        maps = [column.file_map for column in self._columns if isinstance(column, _Numbers) and column.file_map is not None]
+        return Kept(Samples(features, labels), tuple(maps))
+
+    def __len__(self) -> int:
+        return self._columns[0].count if self._columns else 0
+
+    def _column(self, first: Array) -> _Column:
+        return _Texts() if first.dtype == object else _Numbers(first, min(self._most, self._memory_bytes // _row_bytes(first)))
+
+    def _bytes(self, parts: tuple[Array, ...]) -> int:
+        return sum(column.bytes + column.size(part) for column, part in zip(self._columns, parts, strict=True))
+
+    def _spill(self, parts: tuple[Array, ...]) -> None:
+        if any(isinstance(column, _Texts) for column in self._columns):
+            raise SpaceLackError(
+                f"the stream's text takes more than DATA_MEMORY_LIMIT, {self._memory_bytes} bytes, and text cannot be kept on "
+                "disk: raise the limit, or send a shorter stream"
+            )
+        expected = sum(self._most * _row_bytes(part) for part in parts)
+        log.info(
+            "stream takes more than DATA_MEMORY_LIMIT bytes=%d, so it is kept in DATA_SPILL_FOLDER=%s expected_bytes=%d "
+            "free_bytes=%d",
+            self._memory_bytes,
+            self._folder,
+            expected,
+            shutil.disk_usage(self._folder).free,
+        )
+        self._is_spilled = True
+        with _told(self._folder, self._is_spilled):
+            for column in self._columns:
+                column.spill(self._folder)
+
+
+@final
+class _Numbers:
+    """Rows of one dtype and shape, end to end: in a block of memory, then in a file."""
+
+    def __init__(self, first: Array, most: int) -> None:
+        self._dtype = first.dtype
+        self._shape = first.shape[1:]
+        self._row_bytes = _row_bytes(first)
+        self._file: IO[bytes] | None = None
+        self.count = 0
+        self.file_map: mmap.mmap | None = None
+        with _told(Path(), is_spilled=False):
+            # Private and anonymous: pages are taken when they are first written to.
+            memory = mmap.mmap(-1, max(1, most * self._row_bytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._rows: Array = np.ndarray((most, *self._shape), self._dtype, buffer=memory)
+
+    @property
+    def bytes(self) -> int:
+        return self.count * self._row_bytes
+
+    def size(self, part: Array) -> int:
+        return part.nbytes
+
+    def add(self, part: Array) -> None:
+        if self._file is None:
+            self._rows[self.count : self.count + len(part)] = part
+        else:
+            self._file.write(np.ascontiguousarray(part).data)
+        self.count += len(part)
+
+    def spill(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lives on as the map
+        self._file.write(self._rows[: self.count].data)
+        self._rows = self._rows[:0].copy()  # lets the memory go
+
+    def finish(self) -> Array:
+        if self._file is None:
+            return self._rows[: self.count]
+        with self._file as file:
+            file.flush()
+            # Copy on write, of which there is none: TensorFlow takes memory that can be written to alone.
+            self.file_map = mmap.mmap(file.fileno(), self.bytes, access=mmap.ACCESS_COPY)
+        return np.ndarray((self.count, *self._shape), self._dtype, buffer=self.file_map)
+
+
+@final
+class _Texts:
+    """Rows of text, which numpy has as Python objects."""
+
+    def __init__(self) -> None:
+        self._parts: list[Array] = []
+        self.count = 0
+        self.bytes = 0
+
+    def size(self, part: Array) -> int:
+        return sum(len(text) + _TEXT_OVERHEAD_BYTES for text in part.flat)
+
+    def add(self, part: Array) -> None:
+        self._parts.append(part)
+        self.count += len(part)
+        self.bytes += self.size(part)
+
+    def spill(self, folder: Path) -> None:
+        raise NotImplementedError(folder)
+
+    def finish(self) -> Array:
+        return np.concatenate(self._parts)
+
+
+_Column = _Numbers | _Texts
+
+
+def _row_bytes(part: Array) -> int:
+    return int(part.itemsize * prod(part.shape[1:]))
+
+
+@contextlib.contextmanager
+def _told(folder: Path, is_spilled: bool) -> Iterator[None]:  # noqa: FBT001 - which of the two can be full
+    try:
+        yield
+    except OSError as exc:
+        where = (
+            f"DATA_SPILL_FOLDER={folder} takes no more of the stream ({exc.strerror}), "
+            f"free_bytes={shutil.disk_usage(folder).free}: give it more space, name another folder, or raise DATA_MEMORY_LIMIT"
+            if is_spilled
+            else f"no memory for the stream ({exc.strerror}): give the pod more, or lower DATA_MEMORY_LIMIT"
+        )
+        raise SpaceLackError(where) from exc

@@ -1,0 +1,131 @@
+"""Reading variables of an environment: absent, parsed, or a fault that is noted; and parsers that need no more than a text."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast
+
+MAX_SHOWN = 100  # characters of a wrong value
+MAX_LIMIT_S = 31_536_000.0  # a year
+WHOLE = re.compile(r"[0-9]{1,18}")
+_ABSENT = ("", "None")  # the backend writes Python's None for what a data source left out
+_MEMORY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(%|[KMGT]i?|k)?")
+_UNITS = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """An amount of memory: so many bytes, or a share, in (0, 1], of what there is."""
+
+    bytes: int | None = None
+    share: float | None = None
+
+    def of(self, total: int) -> int:
+        """Its bytes, where there are `total`."""
+        return int(self.share * total) if self.bytes is None and self.share is not None else self.bytes or 0
+
+
+class Environment:
+    """Reads variables and keeps the faults, so that all of them can be told at once."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._faulty: set[str] = set()
+        self.faults: list[str] = []
+
+    def note(self, name: str, *faults: str) -> None:
+        self._faulty.add(name)
+        self.faults.extend(faults)
+
+    def is_missing(self, name: str) -> bool:
+        return not self._environ.get(name, "").strip()
+
+    def are_good(self, *names: str) -> bool:
+        return self._faulty.isdisjoint(names)
+
+    def text(self, name: str) -> str | None:
+        """The variable's text; None where it is absent, as the backend and a person may spell that."""
+        text = self._environ.get(name, "").strip()
+        return None if text in _ABSENT else text
+
+    def read(self, name: str, parse: Callable[[str], T], *, default: T | None = None, remedy: str = "") -> T:
+        """The parsed value, or the default where it is absent. A remedy in place of a default makes absence a fault.
+
+        After a fault the default stands in for the value; whoever has looked at `faults` does not use it.
+        """
+        text = self.text(name)
+        if text is None:
+            if remedy:
+                self.note(name, f"{name} is not set: give {remedy}")
+            return cast("T", default)
+        try:
+            return parse(text)
+        except ValueError as exc:
+            shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+            self.note(name, f"{name}={shown!r} {exc}")
+            return cast("T", default)
+
+
+def share(text: str) -> float:
+    """A share in [0, 1)."""
+    value = _number(text, "a fraction, e.g. 0.2 for 20 %")
+    if not 0 <= value < 1:
+        raise ValueError("is outside [0, 1): give a fraction, e.g. 0.2 for 20 %")
+    return value
+
+
+def count(text: str) -> int:
+    """A number of records, at least 1."""
+    if not WHOLE.fullmatch(text) or int(text) == 0:
+        raise ValueError("is no number of records: give a whole number above 0, or None for a stream without end")
+    return int(text)
+
+
+def limit(text: str) -> float | None:
+    """Seconds, or none for a wait without limit."""
+    return None if text.lower() == "none" else seconds(text)
+
+
+def seconds(text: str) -> float:
+    """Seconds of a wait that has a limit."""
+    value = _number(text, "seconds, e.g. 120")
+    if not 0 < value <= MAX_LIMIT_S:
+        raise ValueError(f"is no limit: give seconds above 0 and up to {MAX_LIMIT_S:.0f}, e.g. 120")
+    return value
+
+
+def memory(text: str) -> Memory:
+    """Bytes as Kubernetes writes them, or a percentage."""
+    remedy = "give bytes as Kubernetes writes them, e.g. 512Mi or 2Gi, or a share of the container's own limit, e.g. 40%"
+    match = _MEMORY.fullmatch(text)
+    if match is None:
+        raise ValueError(f"is no amount of memory: {remedy}")
+    number, unit = float(match[1]), match[2]
+    if unit == "%":
+        if not 0 < number <= 100:  # noqa: PLR2004 - per cent
+            raise ValueError(f"is outside 0 to 100 per cent: {remedy}")
+        return Memory(share=number / 100)
+    return Memory(bytes=int(number * _UNITS.get(unit, 1)))
+
+
+def folder(text: str) -> Path:
+    """A folder that can be written to."""
+    path = Path(text)
+    if not path.is_dir():
+        raise ValueError("is no folder: create it, or mount a volume there")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ValueError("is a folder that this process may not write to: let it, or name another one")
+    return path
+
+
+def _number(text: str, wanted: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"is no number: give {wanted}") from None

@@ -11,6 +11,8 @@ import numpy as np
 
 from decoding.avro_layout import Node
 from decoding.avro_schema import EXAMPLE, Compiler, parse_record_schema
+from decoding.avro_template import Template, make_template
+from decoding.avro_trail import UnlikeError
 from decoding.column import LABEL, Column, Plan, Side, UnfitError
 from decoding.number_rows import Stack, settle_shape
 from decoding.options import Options
@@ -110,15 +112,29 @@ class AvroPlan:
         layout, side = self.reader.layout, self.reader.side
         row = self.reader.row(first)
         natural = () if side is LABEL and layout.is_single else (len(row),)
-        return AvroColumn(self.reader, Stack(side, self.dtype, settle_shape(side, self.reshape, natural)))
+        stack = Stack(side, self.dtype, settle_shape(side, self.reshape, natural))
+        try:
+            return AvroColumn(self.reader, stack, make_template(layout, first))
+        except UnlikeError:
+            return AvroColumn(self.reader, stack, None)
 
 
 @dataclass(frozen=True, slots=True)
 class AvroColumn:
-    """Datums of one schema with one count of numbers."""
+    """Datums of one schema with one count of numbers.
+
+    Attributes:
+        template: how the first one is laid out, as most are.
+    """
 
     reader: DatumReader
     stack: Stack
+    template: Template | None
 
     def decode(self, raws: Sequence[bytes]) -> Array:
+        if self.template is not None and raws:
+            try:
+                return self.template.decode(raws, self.stack.dtype).reshape(len(raws), *self.stack.shape)
+            except (UnlikeError, UnfitError):
+                pass  # one by one, so as to say what is wrong, if anything is
         return self.stack.stack([self.reader.row(raw) for raw in raws])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
+from decoding.avro_trail import LONG_LIMITS, Trail, Varint
 from decoding.column import UnfitError
 from decoding.wire_types import DType, from_wire
+
+_WIRE_TYPES: dict[str, DType] = {"float": np.dtype("<f4"), "double": np.dtype("<f8"), "boolean": np.dtype(np.bool_)}
 
 
 class Node(Protocol):
@@ -30,6 +35,13 @@ class Node(Protocol):
             UnfitError: with the path of the field.
         """
 
+    def walk(self, trail: Trail, times: int) -> None:
+        """Go along as many values, one behind the other.
+
+        Raises:
+            UnlikeError: they are no such values.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
@@ -45,16 +57,19 @@ class Leaf:
     count: int = 1
     is_single: bool = True
 
-    def holds(self, values: Collection[Any]) -> bool:
-        """Whether all values are within the limits."""
-        return self.limits is None or not values or (self.limits[0] <= min(values) and max(values) <= self.limits[1])
-
     def take(self, values: Sequence[Any], row: list[float]) -> None:
-        if self.limits is not None and not self.holds(values):
+        if self.limits is not None:
             low, high = self.limits
-            odd = next(value for value in values if not low <= value <= high)
-            raise UnfitError(f"{self.path} is {odd}, outside its type {self.kind} ({low} to {high})")
+            for odd in (value for value in values if not low <= value <= high):
+                raise UnfitError(f"{self.path} is {odd}, outside its type {self.kind} ({low} to {high})")
         row.extend(values)
+
+    def walk(self, trail: Trail, times: int) -> None:
+        wire = _WIRE_TYPES.get(self.kind)
+        if wire is None:
+            trail.varints(Varint(self.limits or LONG_LIMITS), times)
+        else:
+            trail.fixed(wire, times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,11 @@ class Packed:
                     f"{self.path} has {len(value)} bytes, expected a multiple of {self.wire.itemsize} ({self.wire.name})"
                 )
             row.extend(from_wire(value, self.wire).tolist())
+
+    def walk(self, trail: Trail, times: int) -> None:
+        for _ in range(times):
+            count = trail.mark() // self.wire.itemsize if self.count is None else self.count
+            trail.fixed(self.wire, count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +115,11 @@ class Nullable:
             raise UnfitError(f"{self.path} is null, and there is no number for null: a model needs one for each feature")
         self.inner.take(values, row)
 
+    def walk(self, trail: Trail, times: int) -> None:
+        for _ in range(times):
+            trail.mark()
+            self.inner.walk(trail, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Items:
@@ -108,17 +133,19 @@ class Items:
         for value in values:
             self.inner.take(value, row)
 
+    def walk(self, trail: Trail, times: int) -> None:
+        for _ in range(times):
+            while (count := trail.mark()) != 0:
+                if count < 0:  # then its size in bytes comes first
+                    trail.varints(Varint(is_number=False))
+                self.inner.walk(trail, abs(count))
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Fields in schema order.
-
-    Attributes:
-        common: a leaf that stands for any of the fields, where all are leaves of the same limits: these are taken at once.
-    """
+    """Fields in schema order."""
 
     fields: tuple[Node, ...]
-    common: Leaf | None
 
     @property
     def count(self) -> int | None:
@@ -132,9 +159,10 @@ class Record:
 
     def take(self, values: Sequence[Any], row: list[float]) -> None:
         for value in values:
-            parts = value.values()
-            if self.common is not None and self.common.holds(parts):
-                row.extend(parts)
-            else:
-                for field, part in zip(self.fields, parts, strict=True):
-                    field.take((part,), row)
+            for field, part in zip(self.fields, value.values(), strict=True):
+                field.take((part,), row)
+
+    def walk(self, trail: Trail, times: int) -> None:
+        for _ in range(times):
+            for field in self.fields:
+                field.walk(trail, 1)

@@ -156,7 +156,7 @@ class Compiler:
         self._open_records.pop()
         wire_fields = [{"name": f"f{index}", "type": wire_schema} for index, (_, wire_schema) in enumerate(fields)]
         nodes = tuple(node for node, _ in fields)
-        return Record(nodes, _common_leaf(nodes)), {"type": "record", "name": self._new_name(), "fields": wire_fields}
+        return Record(nodes), {"type": "record", "name": self._new_name(), "fields": wire_fields}
 
     def _new_name(self) -> str:
         self._names += 1
@@ -165,11 +165,6 @@ class Compiler:
     def _fault(self, path: str, words: str) -> tuple[Node, Any]:
         self._options.note("scheme", f"has the field {_field(path)}, {words}")
         return Leaf(path, "int"), "int"
-
-
-def _common_leaf(nodes: tuple[Node, ...]) -> Leaf | None:
-    leaves = [node for node in nodes if isinstance(node, Leaf)]
-    return leaves[0] if len(leaves) == len(nodes) and len({leaf.limits for leaf in leaves}) == 1 else None
 
 
 def _field(path: str) -> str:

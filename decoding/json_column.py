@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,15 @@ import numpy as np
 
 from decoding.column import LABEL, Column, Plan, Side, UnfitError
 from decoding.json_layout import Layout, learn, learn_fields
-from decoding.number_rows import Stack, settle_shape
+from decoding.number_rows import Stack, fit, settle_shape
 from decoding.options import Options
+from decoding.packing import REFUSALS, Packer, make_packers
 from decoding.shapes import Shape, parse_reshape
 from decoding.wire_types import DType, native, parse_number_type
 from protocol.records import Array
+
+_DOUBLE_BYTES = 8
+_CHUNK_NUMBERS = 1 << 17  # what is made of them on the way stays in the cache
 
 
 def json_plan(options: Options) -> Plan | None:
@@ -62,7 +67,9 @@ class JsonPlan:
         shape = settle_shape(self.side, self.reshape, natural)
         is_whole = self.dtype is None and self.side is LABEL and float not in map(type, row)
         dtype = self.dtype or np.dtype(np.int64 if is_whole else np.float32)
-        return JsonColumn(self.loads, layout, Stack(self.side, dtype, shape), is_whole)
+        is_exact = dtype.itemsize <= _DOUBLE_BYTES  # a longer float has integers that are lost in a double
+        fitting = [packer for packer in make_packers(row) if packer.dtype.kind != "f" or (is_exact and not is_whole)]
+        return JsonColumn(self.loads, layout, Stack(self.side, dtype, shape), is_whole, fitting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +78,30 @@ class JsonColumn:
 
     Attributes:
         is_whole: the dtype was taken from a first record of integers, so floats are refused.
+        packers: to be tried in this order.
     """
 
     loads: Callable[[bytes], Any]
     layout: Layout
     stack: Stack
     is_whole: bool
+    packers: Sequence[Packer]
 
     def decode(self, raws: Sequence[bytes]) -> Array:
-        return self.stack.stack([self._row(raw) for raw in raws])
+        array = np.empty((len(raws), math.prod(self.stack.shape)), self.stack.dtype)
+        size = max(1, _CHUNK_NUMBERS // array.shape[1])
+        for start in range(0, len(raws), size):
+            chunk = slice(start, start + size)
+            array[chunk] = self._numbers(raws[chunk]).reshape(array[chunk].shape)
+        return array.reshape(len(raws), *self.stack.shape)
+
+    def _numbers(self, raws: Sequence[bytes]) -> Array:
+        for packer in self.packers:
+            try:
+                return fit(packer.stack(map(self.layout.pick, map(self.loads, raws))), self.stack.dtype)
+            except (*REFUSALS, LookupError, ValueError, UnfitError):
+                continue
+        return self.stack.stack([self._row(raw) for raw in raws])  # what is wrong, if anything is, is told here
 
     def _row(self, raw: bytes) -> list[float]:
         side = self.stack.side

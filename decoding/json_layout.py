@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +33,13 @@ class Layout(Protocol):
             UnfitError: with the path of what is not as in the first record.
         """
 
+    def pick(self, value: Any) -> Sequence[Any]:
+        """The same without a look at what stands where numbers should: names of fields may be among it, or characters.
+
+        Raises:
+            TypeError, LookupError, ValueError: something else is not as in the first record.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Number:
@@ -45,6 +54,9 @@ class Number:
             raise UnfitError(f"{self.path} is {_name(value)}, expected a number")
         row.append(value)
 
+    def pick(self, value: Any) -> Sequence[Any]:
+        return (value,)
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -56,6 +68,15 @@ class Grid:
 
     def take(self, value: Any, row: list[float]) -> None:
         self._take(value, self.shape, self.path, row)
+
+    def pick(self, value: Any) -> Sequence[Any]:
+        is_regular = len(value) == self.shape[0]
+        for size in self.shape[1:]:
+            is_regular = is_regular and set(map(len, value)) == {size}
+            value = list(itertools.chain.from_iterable(value))
+        if not is_regular:
+            raise ValueError
+        return value  # type: ignore[no-any-return]
 
     def _take(self, value: Any, shape: Shape, path: str, row: list[float]) -> None:
         if type(value) is not list:
@@ -80,12 +101,14 @@ class Fields:
 
     Attributes:
         is_exact: fields that are not in `layouts` are refused; else they do not count.
+        pick_all: takes the values of several fields at once, where each is a number.
     """
 
     path: str
     layouts: Mapping[str, Layout]
     shape: Shape
     is_exact: bool
+    pick_all: Callable[[Any], Sequence[Any]] | None
 
     @property
     def is_single(self) -> bool:
@@ -98,6 +121,16 @@ class Fields:
             raise UnfitError(f"{self.path} has the field {extra}, which the first record has not")
         for name, layout in self.layouts.items():
             layout.take(value[name], row)
+
+    def pick(self, value: Any) -> Sequence[Any]:
+        if self.is_exact and len(value) != len(self.layouts):
+            raise ValueError
+        if self.pick_all is not None:
+            return self.pick_all(value)
+        row: list[Any] = []
+        for name, layout in self.layouts.items():
+            row += layout.pick(value[name])
+        return row
 
 
 def learn(value: Any, path: str, depth: int = 0) -> Layout:
@@ -127,7 +160,9 @@ def learn_fields(value: Any, path: str, names: Sequence[str]) -> Layout:
 
 
 def _fields(path: str, layouts: Mapping[str, Layout], *, is_exact: bool) -> Fields:
-    return Fields(path, layouts, (sum(math.prod(layout.shape) for layout in layouts.values()),), is_exact)
+    are_numbers = len(layouts) > 1 and all(isinstance(layout, Number) for layout in layouts.values())
+    pick_all = operator.itemgetter(*layouts) if are_numbers else None
+    return Fields(path, layouts, (sum(math.prod(layout.shape) for layout in layouts.values()),), is_exact, pick_all)
 
 
 def _sizes(value: Any, path: str) -> Shape:

@@ -34,6 +34,35 @@ def settle_shape(side: Side, reshape: Shape | None, natural: Shape) -> Shape:
     return shape
 
 
+def fit(numbers: Array, dtype: DType) -> Array:
+    """Numbers as the dtype has them, floats rounded, nothing else changed.
+
+    Raises:
+        UnfitError: it cannot hold one of them; which, is not said.
+    """
+    if np.can_cast(numbers.dtype, dtype):
+        return numbers.astype(dtype, copy=False)
+    if dtype.kind == "f":
+        array, overflowed = _narrow(numbers.astype(np.float64, copy=False), dtype)
+        if overflowed.any():
+            raise UnfitError
+        return array
+    if numbers.dtype.kind == "f" and not ((np.abs(numbers) < _MAX_EXACT) & (numbers == np.trunc(numbers))).all():
+        raise UnfitError
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    if numbers.min() < low or numbers.max() > high:
+        raise UnfitError
+    return numbers.astype(dtype)
+
+
+def _narrow(wide: Array, dtype: DType) -> tuple[Array, Array]:
+    """Floats as a narrower dtype has them, and which of them overflowed."""
+    with np.errstate(over="ignore"):
+        array = wide.astype(dtype, copy=False)
+    overflowed = np.isinf(array)
+    return array, overflowed & np.isfinite(wide) if overflowed.any() else overflowed
+
+
 @dataclass(frozen=True, slots=True)
 class Stack:
     """Stacks the numbers of records.
@@ -85,10 +114,7 @@ class Stack:
         return int(number)
 
     def _floats(self, flat: list[float]) -> Array:
-        wide = np.array(flat, np.result_type(self.dtype, np.float64))
-        with np.errstate(over="ignore"):  # looked for in the next line, so as to name the number
-            array = wide.astype(self.dtype, copy=False)
-        overflowed = np.isinf(array) & np.isfinite(wide)
+        array, overflowed = _narrow(np.array(flat, np.result_type(self.dtype, np.float64)), self.dtype)
         if overflowed.any():
             raise self._unfit(flat[int(overflowed.argmax())])
         return array

@@ -8,12 +8,10 @@ Started as a Kubernetes Job by Kafka-ML, or by a person who has exported the sam
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from collections.abc import Callable
 
 from protocol.errors import STATUS_BUG, STATUS_DONE, SettingsError, Stopped, WorkerError
-from utils import configure_logging, stop_on_signals
+from utils import configure_logging, end_process, stop_on_signals
 
 log = logging.getLogger("federated_training")
 
@@ -52,8 +50,4 @@ def main(work: Callable[[], None] = federate) -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    logging.shutdown()
-    sys.stdout.flush()
-    # Not sys.exit: a thread may be loading TensorFlow, which Python's own way to end neither waits for nor survives.
-    os._exit(status)
+    end_process(main())

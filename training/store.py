@@ -130,6 +130,8 @@ class _Numbers:
         with _told(Path(), is_spilled=False):
             # Private and anonymous: pages are taken when they are first written to.
             memory = mmap.mmap(-1, max(1, most * self._row_bytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        with contextlib.suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)  # a fault for 2 MB, not for every 4 kB
         self._rows: Array = np.ndarray((most, *self._shape), self._dtype, buffer=memory)
 
     @property

@@ -6,9 +6,11 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DEMO := .venv-demo
 TEST := .venv-test
-SOURCES := $(wildcard *.py) decoding demo protocol tests training transport
+BENCH := .venv-bench
+PEER := .venv-peer
+SOURCES := $(wildcard *.py) benchmarks decoding demo protocol tests training transport
 
-.PHONY: help demo test unit check format clean
+.PHONY: help demo test unit bench check format clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +24,9 @@ test: $(TEST)/.installed  ## all tests, over a real Kafka
 unit: $(TEST)/.installed  ## the tests that open no socket
 	@$(TEST)/bin/python -m pytest tests/unit
 
+bench: $(BENCH)/.installed $(PEER)/.installed  ## measure speed and memory, half an hour; PARTS="reading memory" for some of it
+	@$(BENCH)/bin/python -m benchmarks.run $(PARTS)
+
 check: $(TEST)/.installed  ## linter, format and types
 	@$(TEST)/bin/ruff check $(SOURCES)
 	@$(TEST)/bin/ruff format --check $(SOURCES)
@@ -32,14 +37,23 @@ format: $(TEST)/.installed  ## write the code as the formatter has it
 	@$(TEST)/bin/ruff format $(SOURCES)
 
 clean:  ## remove the environments and caches
-	rm -rf $(DEMO) $(TEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(TEST) $(BENCH) $(PEER) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(DEMO)/.installed: requirements-demo.txt
 $(TEST)/.installed: requirements-test.txt requirements-demo.txt
-$(DEMO)/.installed $(TEST)/.installed: requirements.txt constraints.txt
+$(BENCH)/.installed: requirements-bench.txt requirements-demo.txt
+$(DEMO)/.installed $(TEST)/.installed $(BENCH)/.installed: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, found " + sys.version)'
 	@echo "installing $(patsubst .venv-%,requirements-%.txt,$(@D)) into $(@D) (once, some minutes)"
 	@$(PYTHON) -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $(patsubst .venv-%,requirements-%.txt,$(@D))
+	@touch $@
+
+# The newest TensorFlow that tensorflow-io can read Kafka for runs on Python 3.11 and below.
+$(PEER)/.installed: benchmarks/peer/requirements.txt
+	@command -v python3.11 > /dev/null || { echo "python3.11 is needed for the peer of the benchmarks"; exit 1; }
+	@echo "installing benchmarks/peer/requirements.txt into $(@D) (once, some minutes)"
+	@python3.11 -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peer/requirements.txt
 	@touch $@

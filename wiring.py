@@ -43,7 +43,7 @@ def run() -> None:
     federation = settings.federation
     quieten_tensorflow()
     tensorflow = in_background("tensorflow", prepare_tensorflow)
-    stream = in_background("stream", lambda: _read_stream(settings))
+    stream = in_background("stream", lambda: keep_labelled_stream(settings))
 
     def weights(message: ModelMessage) -> list[Array]:
         arrays = read_weights(reader, message)
@@ -71,7 +71,12 @@ def _check(*works: Future[Any]) -> None:
             work.result()
 
 
-def _read_stream(settings: Settings) -> Kept:
+def keep_labelled_stream(settings: Settings) -> Kept:
+    """Read the labelled stream once, decode and keep it.
+
+    Raises:
+        WorkerError: as reading, decoding and keeping have it.
+    """
     counts = Counts()
     with Reader(settings.data, settings.federation.group, settings.answer_limit_s) as reader:
         ranges = resolve(reader, settings.stream, settings.answer_limit_s)

@@ -166,8 +166,8 @@ class VarintRun:
 def _varints(wire: Array, lasts: Array, lengths: Array) -> Array:
     """The values of varints that end at `lasts`, flat."""
     longest = int(lengths.max())
-    if longest > LONGEST or (longest == LONGEST and (wire[lasts[lengths == LONGEST]] > 1).any()):
-        raise UnlikeError  # more than 64 bits
+    if longest > LONGEST:
+        raise UnlikeError
     values = wire[lasts].astype(np.uint64)
     longer = np.arange(values.size)
     for back in range(1, longest):

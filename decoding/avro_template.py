@@ -79,7 +79,5 @@ def make_template(layout: Node, first: bytes) -> Template:
     """
     trail = Trail(first)
     layout.walk(trail, 1)
-    if not trail.is_complete:
-        raise UnlikeError
     runs = make_runs(trail.parts)
     return Template(runs, sum(run.count for run in runs))

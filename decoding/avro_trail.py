@@ -63,10 +63,6 @@ class Trail:
         self._at = 0
         self.parts: list[Part] = []
 
-    @property
-    def is_complete(self) -> bool:
-        return self._at == len(self._raw)
-
     def mark(self) -> int:
         start = self._at
         value = self._varint()
@@ -80,7 +76,7 @@ class Trail:
 
     def fixed(self, wire: DType, count: int) -> None:
         self._at += wire.itemsize * count
-        if count < 0 or self._at > len(self._raw):
+        if self._at > len(self._raw):
             raise UnlikeError
         self.parts += [Fixed(wire, count)] if count else []
 

@@ -34,6 +34,7 @@ def settle_shape(side: Side, reshape: Shape | None, natural: Shape) -> Shape:
     return shape
 
 
+@np.errstate(invalid="ignore")  # a signalling NaN is a NaN like others
 def fit(numbers: Array, dtype: DType) -> Array:
     """Numbers as the dtype has them, floats rounded, nothing else changed.
 
@@ -57,7 +58,7 @@ def fit(numbers: Array, dtype: DType) -> Array:
 
 def _narrow(wide: Array, dtype: DType) -> tuple[Array, Array]:
     """Floats as a narrower dtype has them, and which of them overflowed."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         array = wide.astype(dtype, copy=False)
     overflowed = np.isinf(array)
     return array, overflowed & np.isfinite(wide) if overflowed.any() else overflowed

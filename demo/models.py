@@ -10,7 +10,7 @@ from config import quieten_tensorflow
 from utils import quiet_start
 
 # What the Keras of TensorFlow 2.7, which the public cloud runs, does not write.
-_NOT_IN_2_7 = ("module", "registered_name", "build_config")
+_NOT_IN_2_7 = ("module", "registered_name", "build_config", "optional")
 _COMPILE_ARGS = ("optimizer", "loss", "metrics", "weighted_metrics", "loss_weights")
 LIBRARIES = {"keras2": "tf_keras", "keras3": "keras"}
 SEED = 1

@@ -10,6 +10,7 @@ ISOLATION = "read_committed"
 
 # An array may be as large as Kafka's protocol lets a message be.
 MAX_RECEIVE_BYTES = 2_147_483_647 - 512
+MAX_SEND_BYTES = 1_000_000_000  # the most that librdkafka takes
 # How long a broker may hold back a request at a log's end, and with it all that come after on the same connection.
 READ_WAIT_MS = 5
 FOLLOW_WAIT_MS = 500
@@ -72,6 +73,22 @@ def librdkafka_config(cluster: Cluster, group: str, wait_ms: int) -> dict[str, A
     }
 
 
+def librdkafka_producer_config(cluster: Cluster, client_id: str) -> dict[str, Any]:
+    """For a confluent-kafka producer that sends each record once and in order, and tells of it when all replicas have it."""
+    return {
+        "bootstrap.servers": cluster.bootstrap,
+        "client.id": client_id,
+        "acks": "all",
+        "enable.idempotence": True,
+        "message.max.bytes": MAX_SEND_BYTES,
+        "batch.size": 16_384,
+        "linger.ms": 0,
+        "delivery.timeout.ms": 0,  # without: how long to wait is for whoever sends
+        "reconnect.backoff.ms": 20,
+        "reconnect.backoff.max.ms": 5_000,
+    }
+
+
 def kafka_python_config(cluster: Cluster, client_id: str) -> dict[str, Any]:
-    """For kafka-python's admin client and producer."""
+    """For kafka-python's admin client."""
     return {"bootstrap_servers": cluster.bootstrap.split(","), "client_id": client_id}

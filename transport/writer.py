@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from kafka import KafkaProducer
-from kafka.errors import KafkaError as ClientError
+from confluent_kafka import KafkaError as ClientError
+from confluent_kafka import KafkaException, Producer
 
 from protocol.errors import KafkaError
-from transport.clients import MAX_RECEIVE_BYTES, Cluster, kafka_python_config
+from transport.clients import Cluster, librdkafka_producer_config
+
+POLL_S = 0.5  # the longest call that a signal waits for
+
+_client_log = logging.getLogger("librdkafka")
 
 
 class Writer:
@@ -23,34 +28,51 @@ class Writer:
     def __init__(self, cluster: Cluster, client_id: str, answer_limit_s: float) -> None:
         self._cluster = cluster
         self._limit_s = answer_limit_s
-        self._config = kafka_python_config(cluster, client_id) | {
-            "acks": "all",
-            "enable_idempotence": True,
-            "max_request_size": MAX_RECEIVE_BYTES,
-            "batch_size": 16_384,
-            "delivery_timeout_ms": int(max(answer_limit_s, 31) * 1000),  # kafka-python wants it above its request timeout
-            "max_block_ms": int(answer_limit_s * 1000),
-            "bootstrap_timeout_ms": int(answer_limit_s * 1000),
-        }
+        self._config = librdkafka_producer_config(cluster, client_id)
+        self._last_error = "no broker answered"
         self._producer: Any = None  # made on entry
 
     def __enter__(self) -> Self:
-        try:
-            self._producer = KafkaProducer(**self._config)
-        except ClientError as exc:
-            raise KafkaError(self._cluster.silent(self._limit_s, f"connecting: {exc}")) from exc
+        self._producer = Producer(self._config | {"error_cb": self._on_error}, logger=_client_log)
         return self
 
     def __exit__(self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None) -> None:
-        # What was sent is acknowledged already, or has failed; after a refusal `close` would raise that anew.
-        with contextlib.suppress(ClientError):
-            self._producer.close(timeout=0)
+        self._producer.purge()  # what was sent is acknowledged already, or has failed
+        self._producer = None
 
     def send(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> list[int]:
+        offsets: list[int] = []
+        refusals: list[ClientError] = []
+
+        def delivered(error: ClientError | None, message: Any) -> None:
+            if error is None:
+                offsets.append(message.offset())
+            else:
+                refusals.append(error)
+
         try:
-            sent = [self._producer.send(topic, key=key, value=value, partition=0) for key, value in records]
-            return [future.get(timeout=self._limit_s).offset for future in sent]
-        except ClientError as exc:
-            if exc.retriable:
-                raise KafkaError(self._cluster.silent(self._limit_s, f"sending to {topic}: {exc}")) from exc
-            raise KafkaError(f"{self._cluster} did not take a record for {topic}: {exc}") from exc
+            for key, value in records:
+                self._producer.produce(topic, value, key, 0, on_delivery=delivered)
+                self._producer.poll(0)
+        except KafkaException as exc:
+            refusals.append(exc.args[0])
+        except BufferError as exc:
+            raise KafkaError(f"{self._cluster}: the records for {topic} are more than librdkafka keeps at a time") from exc
+        self._await_all(topic)
+        if refusals:
+            error = refusals[0]
+            raise KafkaError(f"{self._cluster} did not take a record for {topic}: {error.str()} ({error.name()})")
+        return offsets
+
+    def _await_all(self, topic: str) -> None:
+        """Wait until nothing is left to be acknowledged; the limit counts from the last record that was."""
+        left, heard = len(self._producer), time.monotonic()
+        while remaining := self._producer.flush(POLL_S):
+            if remaining < left:
+                left, heard = remaining, time.monotonic()
+            elif time.monotonic() - heard > self._limit_s:
+                raise KafkaError(self._cluster.silent(self._limit_s, f"sending to {topic}: {self._last_error}"))
+
+    def _on_error(self, error: ClientError) -> None:
+        if error.code() != ClientError._ALL_BROKERS_DOWN:
+            self._last_error = error.str()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from demo.device import Stream
@@ -98,6 +101,29 @@ def test_a_record_that_cannot_be_decoded_is_named_by_its_offset(federation: Fede
     worker = federation.start(federation.environment(stream, DATA_TOPIC=topic))
     assert worker.wait() == 65
     assert last_line(worker).startswith(f"{topic}[0]@400: value has 255 bytes, expected 256")
+
+
+def test_a_stream_that_cannot_be_read_ends_the_wait_for_a_model(federation: Federation) -> None:
+    worker = federation.start(federation.environment(NOTHING, ANSWER_LIMIT_S="8", WAIT_LIMIT_S="120"))
+    worker.await_line("waiting for the cloud to create the topics")
+    assert worker.wait(30) == 75
+    assert last_line(worker).startswith("DATA_TOPIC: no-topic is no topic")
+
+
+def test_a_disk_that_is_full_is_named_with_its_variable(federation: Federation, tmp_path: Path) -> None:
+    mounted = tmp_path / "small"
+    mounted.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(mounted)], check=False).returncode:  # noqa: S603, S607
+        pytest.skip("a small disk cannot be mounted here: this needs the right to mount")
+    try:
+        changes = {"DATA_MEMORY_LIMIT": "1Ki", "DATA_SPILL_FOLDER": str(mounted)}
+        worker = federation.start(federation.environment(federation.write(), **changes))
+        assert worker.wait() == 71
+        assert last_line(worker).startswith(
+            f"DATA_SPILL_FOLDER={mounted} takes no more of the stream (No space left on device), free_bytes="
+        )
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)  # noqa: S603, S607
 
 
 def test_a_wait_that_is_limited_ends(federation: Federation) -> None:

@@ -52,6 +52,31 @@ def test_a_federation_is_taken_part_in_to_its_last_round(federation: Federation,
     assert "federation done rounds=3" in worker.log
 
 
+@pytest.mark.parametrize("dialect", [KERAS_2, KERAS_3])
+def test_three_rounds_are_one_read_of_the_stream_and_one_build_of_the_model(federation: Federation, dialect: Dialect) -> None:
+    worker = federation.start(federation.environment(federation.write(partitions=2)))
+    federation.cloud.create_topics()
+    rounds = list(federation.cloud.run(announced(dialect=dialect, epochs=3), rounds=3, clients=1))
+    assert worker.wait() == 0
+    assert len(rounds) == 3
+    assert worker.log.count("stream read records=400") == 1
+    assert worker.log.count("model built") == 1
+
+
+def test_a_stream_beyond_the_memory_limit_is_trained_from_disk(federation: Federation, tmp_path: Path) -> None:
+    folder = tmp_path / "spilled"
+    folder.mkdir()
+    federation.cloud.create_topics()
+    environment = federation.environment(federation.write(), DATA_MEMORY_LIMIT="64Ki", DATA_SPILL_FOLDER=str(folder))
+    worker = federation.start(environment)
+    federation.cloud.announce(announced(epochs=2), -1)
+    [reply] = federation.cloud.collect(-1, clients=1)
+    assert worker.wait() == 0
+    assert f"is kept in DATA_SPILL_FOLDER={folder}" in worker.log
+    assert reply.metrics["training"]["loss"][-1] < reply.metrics["training"]["loss"][0]
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", golden.NAMES)
 def test_the_captured_federation_is_read_trained_and_answered(bootstrap: str, federation: Federation, name: str) -> None:
     """Replays the public cloud's messages, byte for byte, and compares with what the public worker replied."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -285,7 +286,7 @@ def test_what_is_sent_stands_in_order_and_its_offsets_are_told(kafka: AnyKafka, 
 
 def test_a_record_that_the_topic_refuses_is_an_error(kafka: AnyKafka, topic: str) -> None:
     kafka.create(topic, 1, 50_000)
-    with pytest.raises(KafkaError, match=rf"{topic}.*MessageSizeTooLargeError"):
+    with pytest.raises(KafkaError, match=rf"{topic}.*MSG_SIZE_TOO_LARGE"):
         kafka.sender.send(topic, [(b"k", bytes(60_000))])
 
 
@@ -338,3 +339,14 @@ def test_a_broker_whose_name_does_not_resolve_is_named_as_such() -> None:
 def stack_of(reader: Reader) -> None:
     with reader:
         pass
+
+
+def test_a_broker_that_is_not_there_when_something_is_sent_is_named_as_such() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        cluster = Cluster("test", "KAFKA_BOOTSTRAP", f"127.0.0.1:{closed.getsockname()[1]}")
+        with (
+            Writer(cluster, "g", LIMIT_S) as writer,
+            pytest.raises(KafkaError, match=r"did not answer within 1 s: sending to replies: .*Connection refused"),
+        ):
+            writer.send("replies", [(b"k", b"v")])

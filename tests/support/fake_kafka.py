@@ -174,6 +174,6 @@ class FakeSender:
         offsets: list[int] = []
         for key, value in records:
             if len(key) + len(value) + RECORD_OVERHEAD_BYTES > self._kafka.topics[topic].message_bytes:
-                raise KafkaError(f"{topic} does not take {len(value)} bytes: MessageSizeTooLargeError")
+                raise KafkaError(f"{topic} does not take {len(value)} bytes: MSG_SIZE_TOO_LARGE")
             offsets += self._kafka.write(topic, [(key, value)])
         return offsets

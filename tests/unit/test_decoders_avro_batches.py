@@ -16,7 +16,7 @@ from decoding.column import DATA, UnfitError
 from decoding.options import Options
 from protocol.errors import BadRecordError
 from protocol.records import Array
-from tests.unit.test_decoders_avro import LABEL, POINT, SUIT, batch, decode, read_back, record, refusal, write, zigzag
+from tests.unit.test_decoders_avro import LABEL, POINT, SIX, SUIT, batch, decode, read_back, record, refusal, write, zigzag
 
 INT, LONG = st.integers(-(2**31), 2**31 - 1), st.integers(-(2**63), 2**63 - 1)
 FLOAT, DOUBLE = st.floats(width=32, allow_nan=False), st.floats(allow_nan=False)
@@ -52,7 +52,7 @@ def schemas(draw: st.DrawFn, family: str, depth: int = 2, names: list[int] | Non
             return {**SUIT, "name": f"e{counter[0]}"}, leaves[name]
         if name not in ("fixed", "bytes"):
             return name, leaves[name]
-        size, wire = draw(st.integers(1, 3)), FORMATS[str(data_type)]
+        size, wire = draw(st.integers(name == "fixed", 3)), FORMATS[str(data_type)]
         packed = st.lists(leaves[name], min_size=size, max_size=size).map(
             lambda numbers: b"".join(struct.pack(wire, number) for number in numbers)
         )
@@ -243,9 +243,13 @@ class TestOtherSpellings:
         expected = [[1, -300, 1], [1, -300, 1], [-300, -300, -300]]
         assert decode_raws(schema, [plain, blocks, others]).tolist() == expected
         assert decode_raws(schema, [blocks, plain, others]).tolist() == [expected[index] for index in (1, 0, 2)]
-        assert decode_raws(schema, [blocks, others] * 3).tolist() == [expected[1], expected[2]] * 3
+        template = column_of(schema, blocks, None).template
+        assert template is not None
+        assert template.decode([blocks, others] * 3, np.dtype(np.float32)).tolist() == expected[1:] * 3
 
-    @pytest.mark.parametrize("long_way", [b"\x82\x00", b"\x82\x80\x00", b"\x82" + b"\x80" * 8 + b"\x00"])
+    @pytest.mark.parametrize(
+        "long_way", [b"\x82\x00", b"\x82\x80\x00", *(b"\x82" + b"\x80" * 8 + end for end in (b"\x00", b"\x02"))]
+    )
     @pytest.mark.parametrize(("kind", "zero"), [("int", b"\0"), ("float", b"\0\0\0\0")])
     def test_a_varint_of_more_bytes_than_it_needs_is_read(self, long_way: bytes, kind: str, zero: bytes) -> None:
         schema = record(a=["null", "int"], b=["null", kind])
@@ -254,11 +258,18 @@ class TestOtherSpellings:
             expected = [[5, 0], [6, 0], [1, 0]]
             assert decode_raws(schema, raws[first:] + raws[:first]).tolist() == expected[first:] + expected[:first]
 
-    @pytest.mark.parametrize("raw", [b"\xff" * 9 + b"\x03", b"\xff" * 12 + b"\x01"])
+    @pytest.mark.parametrize("raw", [b"\xff" * 9 + b"\x03", b"\xff" * 12 + b"\x01", b"\x80" * 12 + b"\x02"])
     def test_a_varint_beyond_64_bits_is_what_it_is_alone(self, raw: bytes) -> None:
         schema = record(a="long")
         raws = [zigzag(1), raw, zigzag(2)]
         assert_the_same(at_once(schema, raws, None), one_by_one(column_of(schema, raws[0], None), raws))
+
+    @pytest.mark.parametrize("items", [SIX, "double", "int"])
+    def test_a_count_without_end_in_the_first_array_is_read_as_it_is_alone(self, items: Any) -> None:
+        schema = record(a={"type": "array", "items": items}, b="int")
+        raws = [zigzag(-(2**63)) + b"\0" + b"\0" + zigzag(3), b"\0" + zigzag(4)]
+        data_type = "int16" if items is SIX else None
+        assert_the_same(at_once(schema, raws, data_type), one_by_one(column_of(schema, raws[0], data_type), raws))
 
     @pytest.mark.parametrize("raw", [b"\x02", b"\x80", b"\xff"])
     def test_a_boolean_is_true_unless_its_byte_is_0(self, raw: bytes) -> None:
@@ -268,6 +279,11 @@ class TestOtherSpellings:
 
 
 class TestManyFields:
+    def test_bytes_without_numbers_are_passed_over(self) -> None:
+        datums = [{"a": number, "b": b"", "c": -number, "d": b""} for number in range(3)]
+        decoded = decode(record(a="int", b="bytes", c="int", d="bytes"), datums, data_type="int64")
+        assert decoded.tolist() == [[0, 0], [1, -1], [2, -2]]
+
     def test_datums_of_many_fields_of_changing_kinds_are_read_few_or_many(self) -> None:
         kinds = ["int", "float", ["null", "long"], "double", "boolean"] * 20
         schema = record(**{f"f{index}": kind for index, kind in enumerate(kinds)})
@@ -303,6 +319,14 @@ class TestManyFields:
         raws = [write(schema, {"a": good, "b": number}) for number in (good, good, odd, good)]
         assert f"holds {odd!r}, which does not fit" in refusal(schema, raws, data_type=name).reason
         assert refusal(schema, raws, data_type=name).index == 2
+
+    @pytest.mark.parametrize(("kind", "nan"), [("float", "010080ff"), ("double", "010000000000f07f")])
+    @pytest.mark.parametrize("name", ["half", "float", "double"])
+    def test_a_signalling_nan_is_a_nan_like_others(self, kind: str, nan: str, name: str) -> None:
+        schema = record(a=kind)
+        raws = [write(schema, {"a": 1}), bytes.fromhex(nan)]
+        for batch_of in (raws, raws[1:]):
+            assert np.isnan(decode_raws(schema, batch_of, data_type=name)[-1]).tolist() == [True]
 
     def test_longs_become_floats_as_their_doubles_do(self) -> None:
         numbers = [2**60 + 1, -(2**63), 2**24 + 1, (1 << 54) + (1 << 30) + 1]

@@ -167,6 +167,7 @@ def test_records_that_are_json_only_together_are_refused(pieces: list[bytes]) ->
 
 def test_arrays_that_have_only_together_the_right_number_of_numbers_are_refused() -> None:
     assert refusal([[1, 2], [3]]) == "value is an array of 1, expected 2 (shape 2)"
+    assert refusal([[[1, 2], [3, 4]], [[1], [2, 3, 4]]]) == "value[0] is an array of 1, expected 2 (shape 2 2)"
     assert refusal([{"a": [1, 2], "b": [3]}, {"a": [1], "b": [2, 3]}]) == "value.a is an array of 1, expected 2 (shape 2)"
     with pytest.raises(BadRecordError, match="@11: value is an array of 1"):
         decode([[1, 2], [3], [4, 5, 6]])
@@ -197,6 +198,12 @@ def test_the_only_record_that_differs_is_named_in_a_large_batch() -> None:
 def test_integers_of_64_bits_stay_exact_beside_floats_in_other_records() -> None:
     assert decode([[2**63 - 1], [1.0], [-(2**63)]], data_type="int64").tolist() == [[2**63 - 1], [1], [-(2**63)]]
     assert decode([[0.0], [2**64 - 1]], data_type="uint64").tolist() == [[0], [2**64 - 1]]
+
+
+def test_integers_stay_exact_in_floats_that_are_longer_than_doubles() -> None:
+    numbers = [0.5, 2**63 + 1, -(2**53) - 1]
+    decoded = decode(numbers, data_type="longdouble")
+    np.testing.assert_array_equal(decoded, np.array(numbers, np.longdouble), strict=True)
 
 
 def test_integers_become_floats_as_their_doubles_do() -> None:

@@ -1,5 +1,6 @@
 """A fit does what kwargs_fit and kwargs_val ask for, and reports every epoch."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from protocol.records import Samples
 from tests.support import golden
 from tests.support.messages import PLACE
 from tests.support.models import DIALECTS, announced, classifier, compile_args
-from tests.support.streams import fit_data
+from tests.support.streams import fit_data, kept
 from training.datasets import FitData
 from training.fit import fit, steps_at_a_time
 from training.fit_arguments import complete_class_weight
@@ -168,6 +169,16 @@ def test_many_steps_in_one_call_learn_what_single_steps_do(
 )
 def test_steps_at_a_time_divide_the_steps_that_are_asked_for(options: dict[str, int], steps: int) -> None:
     assert steps_at_a_time(options) == steps
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_stream_on_disk_is_trained_as_one_in_memory(dialect: Dialect, *, shuffle: bool, tmp_path: Path) -> None:
+    on_disk = FitData(kept(golden.samples(), memory_bytes=1, folder=tmp_path), digits(test_rate=0.1).split)
+    assert on_disk.kept.maps
+    assert trained(dialect, on_disk, epochs=2, shuffle=shuffle) == trained(
+        dialect, digits(test_rate=0.1), epochs=2, shuffle=shuffle
+    )
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -1,0 +1,140 @@
+"""Figures, ratios of figures taken in turn, and how both are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RUNS = 5
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("tensorflow", "keras", "tf_keras", "numpy", "confluent-kafka", "kafka-python", "fastavro", "avro", "orjson")
+_CALL = "import json, sys; from {0} import {1} as work; print(json.dumps(work(**json.loads(sys.argv[1]))))"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A process that has ended well.
+
+    Attributes:
+        seconds: from its start to its end.
+        peak_bytes: the most memory that it had resident.
+        output: what it wrote on standard output.
+    """
+
+    seconds: float
+    peak_bytes: int
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing that was measured, beside what it is held against.
+
+    Attributes:
+        what, beside: in words.
+        measured, against: a figure a run, in `unit`.
+        goal: such as "at most 0.75".
+        is_rate: the ratio is that of rates, the inverse of that of times.
+    """
+
+    what: str
+    beside: str
+    measured: Sequence[float]
+    against: Sequence[float]
+    goal: str
+    unit: str = "s"
+    is_rate: bool = False
+
+    def ratios(self) -> list[float]:
+        pairs = zip(self.measured, self.against, strict=True)
+        return [other / one if self.is_rate else one / other for one, other in pairs]
+
+    def cells(self) -> tuple[str, ...]:
+        return (
+            self.what,
+            told(self.measured, self.unit),
+            self.beside,
+            told(self.against, self.unit),
+            told(self.ratios()),
+            self.goal,
+        )
+
+
+def told(figures: Sequence[float], unit: str = "") -> str:
+    """The median, and the least and greatest in brackets."""
+    return f"{statistics.median(figures):.3g} ({min(figures):.3g} to {max(figures):.3g}) {unit}".rstrip()
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def comparison(rows: Sequence[Row]) -> str:
+    """Rows as a table: medians of all runs, least to greatest in brackets; ratios are taken run by run."""
+    return table(("what", "measured", "beside", "measured", "ratio", "goal"), [row.cells() for row in rows])
+
+
+def in_turn(*works: Callable[[], float], runs: int = RUNS) -> list[list[float]]:
+    """Figures of several works, one after the other in each run, so that what the machine does meanwhile meets all of them.
+
+    A first run, which warms what can be warm, does not count.
+    """
+    figures = [[work() for work in works] for _ in range(runs + 1)]
+    return [list(column) for column in zip(*figures[1:], strict=True)]
+
+
+def call(module: str, function: str, **arguments: Any) -> tuple[Any, Ended]:
+    """Call a function in a process of its own; returns what it returns, by way of JSON."""
+    ended = process([sys.executable, "-c", _CALL.format(module, function), json.dumps(arguments)])
+    return json.loads(ended.output.splitlines()[-1]), ended
+
+
+def process(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Ended:
+    """Run a process to its end.
+
+    Raises:
+        CalledProcessError: it ended with another status than 0; its output has been shown by then.
+    """
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        begun = time.perf_counter()
+        environ = {**os.environ, **quiet, **(environment or {})}
+        started = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=errors)
+        _pid, status, usage = os.wait4(started.pid, 0)
+        seconds = time.perf_counter() - begun
+        started.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        errors.seek(0)
+        text = output.read()
+        if started.returncode:
+            print(text, errors.read(), file=sys.stderr)
+            raise subprocess.CalledProcessError(started.returncode, command)
+    return Ended(seconds, usage.ru_maxrss * 1024, text)
+
+
+def machine() -> str:
+    """What the figures were taken on."""
+    model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown")
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return (
+        f"{len(os.sched_getaffinity(0))} cores ({model}), {memory:.0f} GiB, Linux {platform.release()}, "
+        f"Python {platform.python_version()}, {packages}; Apache Kafka 4.1.0 on the same machine"
+    )
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines()

@@ -22,6 +22,7 @@ from transport.reader import READ_BATCH
 from wiring import keep_labelled_stream
 
 LONG = 1_000_000
+SMALL = 300_000
 SHORT = 70_000
 RECORDS = 10_000  # for the readers of formats, in memory
 
@@ -87,10 +88,10 @@ def run(bootstrap: str) -> str:
     streams = [
         ("RAW, 1 M x 784 bytes", "at least 0.8", write(bootstrap, *images(LONG), "RAW")),
         ("RAW, 70 k x 784 bytes", "at least 0.8", write(bootstrap, *images(SHORT), "RAW")),
-        ("AVRO, 1 M x 3 float", "at least 0.5", write(bootstrap, *numbers(LONG, 3, "float32"), "AVRO")),
+        ("AVRO, 300 k x 3 float", "at least 0.5", write(bootstrap, *numbers(SMALL, 3, "float32"), "AVRO")),
         ("AVRO, 20 k x 784 float", "at least 0.5", write(bootstrap, *numbers(20_000, 784, "float32"), "AVRO")),
-        ("AVRO, 1 M x 3 int", "", write(bootstrap, *numbers(LONG, 3, "int32"), "AVRO")),
-        ("JSON, 1 M x 3 float", "", write(bootstrap, *numbers(LONG, 3, "float32"), "JSON")),
+        ("AVRO, 300 k x 3 int", "", write(bootstrap, *numbers(SMALL, 3, "int32"), "AVRO")),
+        ("JSON, 300 k x 3 float", "", write(bootstrap, *numbers(SMALL, 3, "float32"), "JSON")),
     ]
     rows = []
     for what, goal, stream in streams:

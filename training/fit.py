@@ -125,11 +125,11 @@ def _releasing(trainable: TrainableModel, data: FitData) -> list[Any]:
     if not data.kept.maps:
         return []
 
-    def release(_step: int, _logs: Mapping[str, Any] | None = None) -> None:
+    def release(*_step: Any, **_logs: Any) -> None:
         data.kept.release()
 
-    callback = trainable.keras.callbacks.LambdaCallback(on_train_batch_end=release)
-    callback.on_test_batch_end = release
+    callback = trainable.keras.callbacks.Callback()
+    callback.on_train_batch_end = callback.on_test_batch_end = release
     return [callback]
 
 

@@ -20,6 +20,8 @@ from protocol.records import Array, Samples
 
 log = logging.getLogger(__name__)
 
+_MADV_POPULATE_WRITE = 23  # of Linux, which Python's mmap has no name for
+_POPULATE_BYTES = 4 * 2**20  # a multiple of every page size
 _TEXT_OVERHEAD_BYTES = 57  # of a Python bytes object with its place in an array
 
 
@@ -130,8 +132,8 @@ class _Numbers:
         with _told(Path(), is_spilled=False):
             # Private and anonymous: pages are taken when they are first written to.
             memory = mmap.mmap(-1, max(1, most * self._row_bytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        with contextlib.suppress(OSError):  # a kernel without them
-            memory.madvise(mmap.MADV_HUGEPAGE)  # a fault for 2 MB, not for every 4 kB
+        self._memory = memory
+        self._populated = 0  # bytes of it that have their pages
         self._rows: Array = np.ndarray((most, *self._shape), self._dtype, buffer=memory)
 
     @property
@@ -143,15 +145,25 @@ class _Numbers:
 
     def add(self, part: Array) -> None:
         if self._file is None:
+            self._populate(self.bytes + part.nbytes)
             self._rows[self.count : self.count + len(part)] = part
         else:
             self._file.write(np.ascontiguousarray(part).data)
         self.count += len(part)
 
+    def _populate(self, end: int) -> None:
+        """Have the kernel bring pages up to `end` at once, which takes two thirds of the time of a fault for each."""
+        while self._populated < end:
+            size = min(_POPULATE_BYTES, len(self._memory) - self._populated)
+            with contextlib.suppress(OSError):  # a kernel before 5.14: then by faults
+                self._memory.madvise(_MADV_POPULATE_WRITE, self._populated, size)
+            self._populated += size
+
     def spill(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lives on as the map
         self._file.write(self._rows[: self.count].data)
-        self._rows = self._rows[:0].copy()  # lets the memory go
+        self._rows = self._rows[:0].copy()
+        self._memory.close()
 
     def finish(self) -> Array:
         if self._file is None:

@@ -58,7 +58,7 @@ class KafkaModelEngine:
         arrays = self._fetch_weights(message)
         plan = (message.architecture, message.compile_args)
         built = self._built
-        if built is None or built.plan != plan or not can_be_kept(built.trainable.model):
+        if built is None or built.plan != plan or not can_be_kept(dialect, built.trainable.model):
             self._built = None  # lets the old one go before the new one takes memory
             built = self._built = _Built(plan, _build(dialect, message))
         built.trainable.model.set_weights(_fitted(arrays, built.trainable.model.weights, message))

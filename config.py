@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +102,7 @@ class Settings:
             wait_limit_s=env.read("WAIT_LIMIT_S", limit, default=None),
             answer_limit_s=env.read("ANSWER_LIMIT_S", seconds, default=DEFAULT_ANSWER_LIMIT_S),
             data_memory=env.read("DATA_MEMORY_LIMIT", memory, default=DEFAULT_DATA_MEMORY),
-            spill_folder=env.read("DATA_SPILL_FOLDER", folder, default=Path(tempfile.gettempdir())),
+            spill_folder=env.read("DATA_SPILL_FOLDER", folder, default=Path(env.text("TMPDIR") or "/tmp")),  # noqa: S108 - a default
             log_level=env.read("LOG_LEVEL", _log_level, default="INFO"),
         )
         if env.are_good("VALIDATION_RATE", "TEST_RATE") and validation_rate + test_rate >= 1:

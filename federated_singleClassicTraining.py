@@ -8,7 +8,7 @@ from functools import cache
 
 from config import Settings
 from federated_mainTraining import Kind
-from protocol.errors import DataError, ModelError
+from protocol.errors import DataError, ModelError, SpaceLackError
 from protocol.messages import Metrics, ModelMessage
 from protocol.records import RecordBatch
 from training.datasets import FitData
@@ -60,8 +60,11 @@ def keep_stream(settings: Settings, stream: Iterable[RecordBatch], store: Store)
         SpaceLackError: memory or disk are too small for it.
     """
     decoder = settings.decoder()
-    for batch in stream:
-        store.add(decoder.decode(batch))
+    try:
+        for batch in stream:
+            store.add(decoder.decode(batch))
+    except MemoryError as exc:
+        raise SpaceLackError("no memory for the stream: give the pod more, or lower DATA_MEMORY_LIMIT") from exc
     if not len(store):
         raise DataError("DATA_TOPIC holds no record with a value and a key: has the device written its labelled stream?")
     parts = split(len(store), validation_rate=settings.validation_rate, test_rate=settings.test_rate)

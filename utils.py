@@ -71,7 +71,7 @@ def memory_bytes(cgroups: Path = CGROUPS, of_process: Path = CGROUPS_OF_PROCESS)
 def _limits(root: Path, path: str, name: str) -> Iterator[int]:
     group = root / path.lstrip("/")
     for one in (group, *group.parents):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with contextlib.suppress(OSError):  # none there, or not for us to read
             text = (one / name).read_text().strip()
             if text != "max":
                 yield int(text)

@@ -13,6 +13,7 @@ from federated_mainTraining import Kind, take_part
 from federated_singleClassicTraining import keep_stream, single_classic
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from KafkaModelEngine import KafkaModelEngine
+from protocol.errors import KafkaError, LimitError
 from protocol.messages import ModelMessage
 from protocol.records import Array
 from training.store import Kept, Store
@@ -50,17 +51,24 @@ def run() -> None:
         tensorflow.result()  # what comes after needs it
         return arrays
 
-    with ExitStack() as stack:
-        reader = stack.enter_context(Reader(settings.cloud, federation.group, settings.answer_limit_s))
-        admin = stack.enter_context(Admin(settings.cloud, federation.group, settings.answer_limit_s))
-        writer = stack.enter_context(Writer(settings.cloud, federation.group, settings.answer_limit_s))
-        rounds = take_part(
-            rounds=ControlTopic(reader, admin, federation, settings.wait_limit_s, meanwhile=lambda: _check(tensorflow, stream)),
-            engine=KafkaModelEngine(weights),
-            kind=KINDS[settings.case](settings, stream.result),
-            sink=FederatedKafkaMLAggregationSink(writer, admin, federation),
-            client=federation.group,
-        )
+    try:
+        with ExitStack() as stack:
+            reader = stack.enter_context(Reader(settings.cloud, federation.group, settings.answer_limit_s))
+            admin = stack.enter_context(Admin(settings.cloud, federation.group, settings.answer_limit_s))
+            writer = stack.enter_context(Writer(settings.cloud, federation.group, settings.answer_limit_s))
+            control = ControlTopic(
+                reader, admin, federation, settings.wait_limit_s, meanwhile=lambda: _check(tensorflow, stream)
+            )
+            rounds = take_part(
+                rounds=control,
+                engine=KafkaModelEngine(weights),
+                kind=KINDS[settings.case](settings, stream.result),
+                sink=FederatedKafkaMLAggregationSink(writer, admin, federation),
+                client=federation.group,
+            )
+    except (KafkaError, LimitError):
+        _check(tensorflow, stream)  # a fault of theirs came first, and may be one that no restart mends
+        raise
     log.info("federation done rounds=%d", rounds)
 
 
@@ -80,9 +88,9 @@ def keep_labelled_stream(settings: Settings) -> Kept:
     counts = Counts()
     with Reader(settings.data, settings.federation.group, settings.answer_limit_s) as reader:
         ranges = resolve(reader, settings.stream, settings.answer_limit_s)
-        store = Store(
-            sum(one.end - one.start for one in ranges), settings.data_memory.of(memory_bytes()), settings.spill_folder
-        )
+        total = memory_bytes()
+        memory = min(settings.data_memory.of(total), total)
+        store = Store(sum(one.end - one.start for one in ranges), memory, settings.spill_folder)
         kept = keep_stream(settings, read_stream(reader, ranges, counts), store)
     log.info("stream read records=%d from %s", counts.records, ", ".join(map(str, ranges)))
     if counts.tombstones or counts.keyless:

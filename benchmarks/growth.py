@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import RUNS, call, table, told
+from benchmarks.measure import RUNS, call, resident_peak, table, told
 from benchmarks.streams import environment, images, settings, write
 from wiring import keep_labelled_stream
 
@@ -21,13 +20,13 @@ MIB = 2**20
 def keep(job: dict[str, str]) -> list[float]:
     """Seconds, and bytes by which the peak grew."""
     wanted = settings(job)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident_peak()
     begun = time.perf_counter()
     kept = keep_labelled_stream(wanted)
     seconds = time.perf_counter() - begun
     if len(kept) != wanted.total_msg:
         raise AssertionError(f"{len(kept)} of {wanted.total_msg} records were read")
-    return [seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024]
+    return [seconds, resident_peak() - before]
 
 
 def run(bootstrap: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 RUNS = 5
+LOOK_S = 0.01  # how often a process is looked at
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("tensorflow", "keras", "tf_keras", "numpy", "confluent-kafka", "kafka-python", "fastavro", "avro", "orjson")
 _CALL = "import json, sys; from {0} import {1} as work; print(json.dumps(work(**json.loads(sys.argv[1]))))"
@@ -113,16 +115,27 @@ def process(command: Sequence[str], environment: Mapping[str, str] | None = None
         begun = time.perf_counter()
         environ = {**os.environ, **quiet, **(environment or {})}
         started = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=errors)
-        _pid, status, usage = os.wait4(started.pid, 0)
+        peak = 0
+        while started.poll() is None:
+            peak = max(peak, resident_peak(started.pid))
+            time.sleep(LOOK_S)
         seconds = time.perf_counter() - begun
-        started.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         errors.seek(0)
         text = output.read()
         if started.returncode:
             print(text, errors.read(), file=sys.stderr)
             raise subprocess.CalledProcessError(started.returncode, command)
-    return Ended(seconds, usage.ru_maxrss * 1024, text)
+    return Ended(seconds, peak, text)
+
+
+def resident_peak(pid: int | str = "self") -> int:
+    """The most bytes that a process has had resident, as the kernel counts them; 0 where it has ended."""
+    # Not ru_maxrss, which begins with what the process that started it had.
+    with contextlib.suppress(OSError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+    return 0
 
 
 def machine() -> str:

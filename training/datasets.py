@@ -10,6 +10,7 @@ from training.split import Split
 from training.store import Kept
 
 PREFETCHED = 2  # batches that are cut while others are trained on
+ALIGNED_BYTES = 64  # TensorFlow ends the process over a tensor that begins elsewhere
 
 _Key = tuple[range, int, bool]
 
@@ -32,8 +33,10 @@ class FitData:
 
     def first(self) -> tuple[Any, Any]:
         """Features and label of the first sample, as a batch of one."""
-        features, labels = self._tensors
-        return features[:1], labels[:1]
+        import tensorflow as tf  # noqa: PLC0415 - seconds of start-up
+
+        features, labels = self.kept.samples.features, self.kept.samples.labels
+        return tf.constant(features[:1]), tf.constant(labels[:1])  # of the arrays: a GPU would take the whole tensor for it
 
     def dataset(self, part: range, batch: int, *, shuffle_seed: int | None = None, repeat: bool = False) -> Any:
         """A tf.data.Dataset of (features, labels); one that keeps the order is made once.
@@ -93,9 +96,9 @@ class FitData:
 
 
 def _tensor(array: Array) -> Any:
-    """An array as a tensor on the same memory; of text, which numpy has as objects, a copy."""
+    """An array as a tensor on the same memory; a copy of text, which numpy has as objects, and of what lies unaligned."""
     import tensorflow as tf  # noqa: PLC0415 - seconds of start-up
 
-    if array.dtype == object:
+    if array.dtype == object or array.ctypes.data % ALIGNED_BYTES:
         return tf.constant(array)
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())

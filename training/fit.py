@@ -17,6 +17,7 @@ from training.causes import cause
 from training.datasets import FitData
 from training.dialects import TrainableModel
 from training.fit_arguments import FitArguments, complete_class_weight, fit_arguments
+from training.state import is_stateful, layers_of
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def _make_metrics(trainable: TrainableModel, data: FitData, seed: int) -> None:
     """
     model = trainable.model
     # A layer that keeps its state from batch to batch takes batches of one size alone.
-    if model.train_function is None and not any(getattr(layer, "stateful", False) for layer in model.layers):
+    if model.train_function is None and not any(map(is_stateful, layers_of(model))):
         model.test_step(data.first())
         trainable.state.restore(seed)
 

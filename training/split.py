@@ -11,6 +11,7 @@ from protocol.records import Array
 
 GROUPED_SHARE = 0.1  # of the label changes that a shuffled stream has; below it, classes come in blocks
 MAX_ASKED = 10_000  # neighbours
+MAX_ASKED_BYTES = 2**23
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ def is_grouped(labels: Array) -> bool:
     """
     if len(labels) < 2:  # noqa: PLR2004 - no neighbours
         return False
-    asked = np.arange(0, len(labels) - 1, 1 + len(labels) // MAX_ASKED)
+    most = max(1, min(MAX_ASKED, MAX_ASKED_BYTES * len(labels) // labels.nbytes))
+    asked = np.arange(0, len(labels) - 1, 1 + len(labels) // most)
     flat, following = (_flat(labels[at]) for at in (asked, asked + 1))
     changes = float((flat != following).any(axis=1).mean())
     _values, counts = np.unique(flat, axis=0, return_counts=True)

@@ -25,6 +25,8 @@ class FitState:
         self._variables = [*_beside_weights(model), *_build_optimizer(model)]
         self._values = [_compact(variable.numpy()) for variable in self._variables]
         self._reseeders = list(_RESEED[dialect](model))
+        # Keras 2's recurrent layers keep their states beside all variables; those of Keras 3 are among them.
+        self._stateful = [layer for layer in layers_of(model) if is_stateful(layer) and hasattr(layer, "reset_states")]
 
     def restore(self, seed: int) -> None:
         """Put all of it back to new.
@@ -36,12 +38,24 @@ class FitState:
             variable.assign(value)
         for index, reseed in enumerate(self._reseeders):
             reseed(zlib.crc32(f"{seed} {index}".encode()))
+        for layer in self._stateful:
+            layer.reset_states()
         self._model.reset_metrics()
 
 
-def can_be_kept(model: Any) -> bool:
-    """Whether an optimizer's state is the same for whatever weights: one that averages them begins with them."""
-    return not getattr(model.optimizer, "use_ema", False)
+def can_be_kept(dialect: Dialect, model: Any) -> bool:
+    """Whether an optimizer's state is the same for whatever weights: in Keras 2 one that averages them begins with them."""
+    return dialect is Dialect.KERAS_3 or not getattr(model.optimizer, "use_ema", False)
+
+
+def layers_of(model: Any) -> list[Any]:
+    """All layers, however nested, with the cells of recurrent ones."""
+    return list(model._flatten_layers())  # noqa: SLF001 - cells are in no public list
+
+
+def is_stateful(layer: Any) -> bool:
+    """Whether a layer goes on from batch to batch, which must then be of one size."""
+    return getattr(layer, "stateful", False) is True
 
 
 def _beside_weights(model: Any) -> list[Any]:
@@ -71,10 +85,11 @@ def _compact(value: Array) -> Array:
 
 
 def _reseed_keras_3(model: Any) -> Iterator[Callable[[int], None]]:
-    for layer in model._flatten_layers():  # noqa: SLF001 - cells of recurrent layers are in no public list
-        generator = getattr(layer, "seed_generator", None)
-        if generator is not None and layer.seed is None:
-            yield partial(_start_over, generator.state)  # the others are among the variables
+    for layer in layers_of(model):
+        for name in ("seed_generator", "generator"):  # dropout and noise have the one, augmentation the other
+            generator: Any = getattr(layer, name, None)
+            if hasattr(generator, "state") and getattr(layer, "seed", None) is None:
+                yield partial(_start_over, generator.state)  # those with a seed of their own are among the variables
 
 
 def _start_over(state: Any, seed: int) -> None:
@@ -82,7 +97,7 @@ def _start_over(state: Any, seed: int) -> None:
 
 
 def _reseed_keras_2(model: Any) -> Iterator[Callable[[int], None]]:
-    for layer in model._flatten_layers():  # noqa: SLF001 - as above
+    for layer in layers_of(model):
         random: Any = getattr(layer, "_random_generator", None)
         generator = getattr(random, "_generator", None)
         if generator is not None:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _MADV_POPULATE_WRITE = 23  # of Linux, which Python's mmap has no name for
 _POPULATE_BYTES = 4 * 2**20  # a multiple of every page size
-_TEXT_OVERHEAD_BYTES = 57  # of a Python bytes object with its place in an array
+_TEXT_OVERHEAD_BYTES = 81  # of a Python bytes object, its place in an array, and that of the copy which TensorFlow makes
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +103,13 @@ class Store:
                 f"the stream's text takes more than DATA_MEMORY_LIMIT, {self._memory_bytes} bytes, and text cannot be kept on "
                 "disk: raise the limit, or send a shorter stream"
             )
-        expected = sum(self._most * _row_bytes(part) for part in parts)
         log.info(
             "stream takes more than DATA_MEMORY_LIMIT bytes=%d, so it is kept in DATA_SPILL_FOLDER=%s expected_bytes=%d "
-            "free_bytes=%d",
+            "free_bytes=%s",
             self._memory_bytes,
             self._folder,
-            expected,
-            shutil.disk_usage(self._folder).free,
+            sum(self._most * _row_bytes(part) for part in parts),
+            _free_bytes(self._folder),
         )
         self._is_spilled = True
         with _told(self._folder, self._is_spilled):
@@ -170,8 +169,8 @@ class _Numbers:
             return self._rows[: self.count]
         with self._file as file:
             file.flush()
-            # Copy on write, of which there is none: TensorFlow takes memory that can be written to alone.
-            self.file_map = mmap.mmap(file.fileno(), self.bytes, access=mmap.ACCESS_COPY)
+            # TensorFlow takes memory that can be written to alone; nothing writes. Shared, it counts as no memory of ours.
+            self.file_map = mmap.mmap(file.fileno(), self.bytes, access=mmap.ACCESS_WRITE)
         return np.ndarray((self.count, *self._shape), self._dtype, buffer=self.file_map)
 
 
@@ -185,7 +184,7 @@ class _Texts:
         self.bytes = 0
 
     def size(self, part: Array) -> int:
-        return sum(len(text) + _TEXT_OVERHEAD_BYTES for text in part.flat)
+        return sum(2 * len(text) + _TEXT_OVERHEAD_BYTES for text in part.flat)
 
     def add(self, part: Array) -> None:
         self._parts.append(part)
@@ -202,6 +201,13 @@ class _Texts:
 _Column = _Numbers | _Texts
 
 
+def _free_bytes(folder: Path) -> int | str:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:  # the folder is gone; what is to be told is more than this
+        return "unknown"
+
+
 def _row_bytes(part: Array) -> int:
     return int(part.itemsize * prod(part.shape[1:]))
 
@@ -213,7 +219,7 @@ def _told(folder: Path, is_spilled: bool) -> Iterator[None]:  # noqa: FBT001 - w
     except OSError as exc:
         where = (
             f"DATA_SPILL_FOLDER={folder} takes no more of the stream ({exc.strerror}), "
-            f"free_bytes={shutil.disk_usage(folder).free}: give it more space, name another folder, or raise DATA_MEMORY_LIMIT"
+            f"free_bytes={_free_bytes(folder)}: give it more space, name another folder, or raise DATA_MEMORY_LIMIT"
             if is_spilled
             else f"no memory for the stream ({exc.strerror}): give the pod more, or lower DATA_MEMORY_LIMIT"
         )

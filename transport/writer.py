@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -52,19 +52,25 @@ class Writer:
 
         try:
             for key, value in records:
-                self._producer.produce(topic, value, key, 0, on_delivery=delivered)
-                self._producer.poll(0)
+                while not self._took(topic, key, value, delivered):
+                    self._await(topic)  # librdkafka keeps 1 GiB at a time
         except KafkaException as exc:
             refusals.append(exc.args[0])
-        except BufferError as exc:
-            raise KafkaError(f"{self._cluster}: the records for {topic} are more than librdkafka keeps at a time") from exc
-        self._await_all(topic)
+        self._await(topic)
         if refusals:
             error = refusals[0]
             raise KafkaError(f"{self._cluster} did not take a record for {topic}: {error.str()} ({error.name()})")
         return offsets
 
-    def _await_all(self, topic: str) -> None:
+    def _took(self, topic: str, key: bytes, value: bytes, delivered: Callable[[ClientError | None, Any], None]) -> bool:
+        try:
+            self._producer.produce(topic, value, key, 0, on_delivery=delivered)
+        except BufferError:  # its queue is full
+            return False
+        self._producer.poll(0)
+        return True
+
+    def _await(self, topic: str) -> None:
         """Wait until nothing is left to be acknowledged; the limit counts from the last record that was."""
         left, heard = len(self._producer), time.monotonic()
         while remaining := self._producer.flush(POLL_S):

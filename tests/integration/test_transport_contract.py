@@ -341,6 +341,16 @@ def stack_of(reader: Reader) -> None:
         pass
 
 
+def test_more_than_the_client_keeps_at_a_time_is_sent_as_it_goes(bootstrap: str, topic: str) -> None:
+    with ExitStack() as stack:
+        kafka = Real(bootstrap, stack)
+        kafka.create(topic, message_bytes=2_000_000)
+        writer = Writer(Cluster("test", "KAFKA_BOOTSTRAP", bootstrap), "contract", 20)
+        writer._config |= {"queue.buffering.max.kbytes": 3_000}
+        with writer:
+            assert writer.send(topic, [(b"k", bytes(1_000_000))] * 12) == list(range(12))
+
+
 def test_a_broker_that_is_not_there_when_something_is_sent_is_named_as_such() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

@@ -121,6 +121,30 @@ def test_nothing_that_draws_by_chance_or_keeps_a_state_goes_on_to_the_next_round
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_layer_that_goes_on_from_batch_to_batch_starts_anew_in_each_round(dialect: Dialect) -> None:
+    keras = load_keras(dialect)
+    layers = keras.layers
+    inputs = keras.Input(batch_shape=(32, 8, 8)) if dialect is KERAS_3 else keras.Input((8, 8), batch_size=32)
+    inner = keras.Sequential([layers.LSTM(4, stateful=True)])
+    message, arrays = announced(keras.Model(inputs, layers.Dense(10, activation="softmax")(inner(inputs))))
+    data = fit_data(golden.samples().__class__(golden.samples().features[:320], golden.samples().labels[:320]))
+    kept = KafkaModelEngine(lambda _message: arrays)
+    rounds = []
+    for engine in (kept, kept, KafkaModelEngine(lambda _message: arrays)):
+        trainable = engine.load(message, 1)
+        rounds.append(fit(trainable, data, message, 1))
+    assert rounds[0] == rounds[1] == rounds[2]
+
+
+def test_augmentation_in_keras_3_draws_by_the_rounds_seed() -> None:
+    keras = load_keras(KERAS_3)
+    layers = keras.layers
+    augmentation = keras.Sequential([layers.RandomFlip(), layers.RandomTranslation(0.2, 0.2)])
+    ends = [layers.Flatten(), layers.Dense(10, activation="softmax")]
+    assert_kept_is_new(keras.Sequential([layers.Input((8, 8)), layers.Reshape((8, 8, 1)), augmentation, *ends]), "SGD")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_another_architecture_or_compilation_is_built_anew(dialect: Dialect) -> None:
     message, arrays = announcement(classifier(dialect))
     engine = KafkaModelEngine(lambda _message: arrays)

@@ -24,7 +24,7 @@ test: $(TEST)/.installed  ## all tests, over a real Kafka
 unit: $(TEST)/.installed  ## the tests that open no socket
 	@$(TEST)/bin/python -m pytest tests/unit
 
-bench: $(BENCH)/.installed $(PEER)/.installed  ## measure speed and memory, half an hour; PARTS="reading memory" for some of it
+bench: $(BENCH)/.installed $(PEER)/.installed  ## measure speed and memory, 40 minutes; PARTS="reading memory" for some of it
 	@$(BENCH)/bin/python -m benchmarks.run $(PARTS)
 
 check: $(TEST)/.installed  ## linter, format and types

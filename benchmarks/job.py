@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import sys
-import threading
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +13,10 @@ from benchmarks.streams import IMAGES, environment, images, write
 from demo.cloud import Cloud
 from demo.device import Stream
 from demo.rounds import LAST, AnnouncedModel
+from utils import in_background
 
 BATCH = 128
+ROUND_LIMIT_S = 600.0
 EPOCHS = 5
 PEER = Path(__file__).parent / "peer" / "worker.py"
 PEER_PYTHON = ROOT / ".venv-peer" / "bin" / "python"
@@ -26,30 +27,18 @@ THEIRS = [str(PEER_PYTHON), str(PEER)]
 def job(bootstrap: str, stream: Stream, model: AnnouncedModel, command: list[str]) -> float:
     """Seconds of a worker in a federation of two rounds, whose second model is announced when the first is answered."""
     model_id = f"bench-{secrets.token_hex(4)}"
-    with Cloud(bootstrap, model_id) as cloud, _Announcer(cloud, model):
-        wanted = environment(bootstrap, stream, model_id, VALIDATION_RATE)
-        return process(command, wanted).seconds
+    with Cloud(bootstrap, model_id) as cloud:
+        cloud.create_topics()
+        other_side = in_background("cloud", lambda: _two_rounds(cloud, model))
+        ended = process(command, environment(bootstrap, stream, model_id, VALIDATION_RATE))
+        other_side.result()
+    return ended.seconds
 
 
-class _Announcer:
-    """The cloud's two rounds, in a thread."""
-
-    def __init__(self, cloud: Cloud, model: AnnouncedModel) -> None:
-        self._cloud = cloud
-        self._model = model
-
-    def __enter__(self) -> None:
-        self._cloud.create_topics()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.join()
-
-    def _run(self) -> None:
-        for version in (0, LAST):
-            self._cloud.announce(self._model, version)
-            self._cloud.collect(version, clients=1, limit_s=600)
+def _two_rounds(cloud: Cloud, model: AnnouncedModel) -> None:
+    for version in (0, LAST):
+        cloud.announce(model, version)
+        cloud.collect(version, clients=1, limit_s=ROUND_LIMIT_S)
 
 
 def run(bootstrap: str) -> str:

@@ -17,6 +17,7 @@ FOLLOW_WAIT_MS = 500
 # What librdkafka keeps ready for its caller. Once that is full it asks no more for a time, a second by default, in which a fast
 # caller idles.
 QUEUE_KB = 16 * 1024
+FETCH_BYTES = 4 * 1024 * 1024  # of one answer, beside a larger record
 QUEUE_PAUSE_MS = 5
 
 
@@ -64,7 +65,7 @@ def librdkafka_config(cluster: Cluster, group: str, wait_ms: int) -> dict[str, A
         "enable.partition.eof": True,
         "allow.auto.create.topics": False,
         "fetch.wait.max.ms": wait_ms,
-        "fetch.message.max.bytes": QUEUE_KB * 1024,
+        "fetch.message.max.bytes": FETCH_BYTES,
         "queued.max.messages.kbytes": QUEUE_KB,
         "fetch.queue.backoff.ms": QUEUE_PAUSE_MS,
         "receive.message.max.bytes": MAX_RECEIVE_BYTES,

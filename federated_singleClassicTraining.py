@@ -15,22 +15,17 @@ from training.datasets import FitData
 from training.dialects import TrainableModel
 from training.fit import fit
 from training.split import is_grouped, split
-from training.store import Kept, Store
+from training.store import Store
 
 log = logging.getLogger(__name__)
 
 
-def single_classic(settings: Settings, read_stream: Callable[[], Kept]) -> Kind:
+def single_classic(settings: Settings, data: Callable[[], FitData]) -> Kind:
     """The row of functions for CASE 1.
 
     Args:
-        read_stream: waits for the stream, which is read while TensorFlow loads and a model is awaited. May be called again.
+        data: waits for the stream, which is read while TensorFlow loads and a model is awaited. May be called again.
     """
-
-    @cache
-    def data() -> FitData:
-        kept = read_stream()
-        return FitData(kept, split(len(kept), validation_rate=settings.validation_rate, test_rate=settings.test_rate))
 
     @cache
     def is_sorted() -> bool:
@@ -51,8 +46,8 @@ def single_classic(settings: Settings, read_stream: Callable[[], Kept]) -> Kind:
     return Kind(train=train, num_data=num_data)
 
 
-def keep_stream(settings: Settings, stream: Iterable[RecordBatch], store: Store) -> Kept:
-    """Decode a bounded stream, and keep its features and labels.
+def keep_stream(settings: Settings, stream: Iterable[RecordBatch], store: Store) -> FitData:
+    """Decode a bounded stream, keep its features and labels, and cut it into its parts.
 
     Raises:
         BadRecordError: a record cannot be decoded.
@@ -80,7 +75,7 @@ def keep_stream(settings: Settings, stream: Iterable[RecordBatch], store: Store)
         labels.shape[1:],
         labels.dtype,
     )
-    return kept
+    return FitData(kept, parts)
 
 
 def _check_supervised(settings: Settings, message: ModelMessage) -> None:

@@ -16,7 +16,8 @@ from KafkaModelEngine import KafkaModelEngine
 from protocol.errors import KafkaError, LimitError
 from protocol.messages import ModelMessage
 from protocol.records import Array
-from training.store import Kept, Store
+from training.datasets import FitData
+from training.store import Store
 from transport.admin import Admin
 from transport.control import ControlTopic
 from transport.reader import Reader
@@ -79,7 +80,7 @@ def _check(*works: Future[Any]) -> None:
             work.result()
 
 
-def keep_labelled_stream(settings: Settings) -> Kept:
+def keep_labelled_stream(settings: Settings) -> FitData:
     """Read the labelled stream once, decode and keep it.
 
     Raises:
@@ -91,7 +92,7 @@ def keep_labelled_stream(settings: Settings) -> Kept:
         total = memory_bytes()
         memory = min(settings.data_memory.of(total), total)
         store = Store(sum(one.end - one.start for one in ranges), memory, settings.spill_folder)
-        kept = keep_stream(settings, read_stream(reader, ranges, counts), store)
+        data = keep_stream(settings, read_stream(reader, ranges, counts), store)
     log.info("stream read records=%d from %s", counts.records, ", ".join(map(str, ranges)))
     if counts.tombstones or counts.keyless:
         log.warning(
@@ -99,7 +100,7 @@ def keep_labelled_stream(settings: Settings) -> Kept:
         )
     if settings.total_msg is not None and settings.total_msg != counts.records:
         log.warning("TOTAL_MSG=%d, and the stream has %d records with value and key", settings.total_msg, counts.records)
-    return kept
+    return data
 
 
-KINDS: dict[int, Callable[[Settings, Callable[[], Kept]], Kind]] = {1: single_classic}
+KINDS: dict[int, Callable[[Settings, Callable[[], FitData]], Kind]] = {1: single_classic}

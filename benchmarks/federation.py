@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.measure import ROOT, Ended, process
+from benchmarks.streams import environment
 from demo.cloud import Cloud
+from demo.device import Stream
 from demo.models import LIBRARIES, describe, import_quietly
 from demo.rounds import LAST, AnnouncedModel
 from federated_mainTraining import Kind, take_part
@@ -37,6 +41,7 @@ from transport.writer import Writer
 from utils import in_background
 
 VALIDATION_RATE = 0.2
+WORKER = (sys.executable, str(ROOT / "federated_training.py"))
 LIMIT_S = 60.0
 SETTLED_S = 0.3  # between weights and message: what is measured begins with the message
 
@@ -122,13 +127,7 @@ def take_rounds(bootstrap: str, model: AnnouncedModel, data: FitData, rounds: in
 def _announce(cloud: Cloud, model: AnnouncedModel, version: int, answered: threading.Semaphore, worker: Future[int]) -> float:
     weights = cloud.send_arrays(model.arrays)
     time.sleep(SETTLED_S)
-    message = {
-        "topic": str(weights),
-        "version": version,
-        "training_settings": dict(model.training_settings),
-        "model_architecture": model.architecture,
-        "model_compile_args": dict(model.compile_args),
-    }
+    message = model.message(weights, version)
     begun = time.perf_counter()
     cloud.send_control(message)
     while not answered.acquire(timeout=1):
@@ -141,6 +140,21 @@ def _announce(cloud: Cloud, model: AnnouncedModel, version: int, answered: threa
 class _Rounds:
     next_model: Callable[[], ModelMessage | None]
     commit: Callable[[ModelMessage], None]
+
+
+def one_round(bootstrap: str, stream: Stream, model: AnnouncedModel, validation_rate: float, **changes: str) -> Ended:
+    """A worker as a process, whose one model is there when it starts.
+
+    Args:
+        changes: variables beyond the Job's.
+    """
+    model_id = f"bench-{secrets.token_hex(4)}"
+    with Cloud(bootstrap, model_id) as cloud:
+        cloud.create_topics()
+        cloud.announce(model, LAST)
+        ended = process(WORKER, environment(bootstrap, stream, model_id, validation_rate) | changes)
+        cloud.collect(LAST, clients=1)
+    return ended
 
 
 def arrays_of(total_bytes: int, count: int) -> list[Array]:

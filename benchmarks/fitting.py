@@ -44,11 +44,8 @@ def run(bootstrap: str) -> str:
     """Measure it in both dialects."""
     rows = []
     for dialect, library in LIBRARIES.items():
-        measured, against = in_turn(*(partial(_seconds, function, bootstrap, dialect) for function in ("ours", "plain")))
+        one = partial(call, "benchmarks.fitting", bootstrap=bootstrap, dialect=dialect)
+        measured, against = in_turn(partial(one, function="ours"), partial(one, function="plain"))
         what = f"round one, {EPOCHS} epochs in batches of {BATCH}, {library}"
         rows.append(Row(what, "in-memory fit", measured, against, "at most 0.75"))
     return "Both begin with TensorFlow loaded, and build, trace and fit.\n\n" + comparison(rows)
-
-
-def _seconds(function: str, bootstrap: str, dialect: str) -> float:
-    return float(call("benchmarks.fitting", function, bootstrap=bootstrap, dialect=dialect)[0])

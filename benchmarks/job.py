@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.federation import VALIDATION_RATE, announced, image_model
+from benchmarks.federation import VALIDATION_RATE, WORKER, announced, image_model
 from benchmarks.measure import ROOT, Row, comparison, in_turn, process
 from benchmarks.streams import IMAGES, environment, images, write
 from demo.cloud import Cloud
@@ -20,11 +20,10 @@ ROUND_LIMIT_S = 600.0
 EPOCHS = 5
 PEER = Path(__file__).parent / "peer" / "worker.py"
 PEER_PYTHON = ROOT / ".venv-peer" / "bin" / "python"
-OURS = [sys.executable, str(ROOT / "federated_training.py")]
-THEIRS = [str(PEER_PYTHON), str(PEER)]
+THEIRS = (str(PEER_PYTHON), str(PEER))
 
 
-def job(bootstrap: str, stream: Stream, model: AnnouncedModel, command: list[str]) -> float:
+def job(bootstrap: str, stream: Stream, model: AnnouncedModel, command: Sequence[str]) -> float:
     """Seconds of a worker in a federation of two rounds, whose second model is announced when the first is answered."""
     model_id = f"bench-{secrets.token_hex(4)}"
     with Cloud(bootstrap, model_id) as cloud:
@@ -45,6 +44,6 @@ def run(bootstrap: str) -> str:
     """Measure both workers, with a model of Keras 2, which both speak."""
     stream = write(bootstrap, *images(IMAGES), "RAW")
     model = announced(image_model("keras2"), BATCH, EPOCHS)
-    measured, against = in_turn(*(partial(job, bootstrap, stream, model, command) for command in (OURS, THEIRS)))
+    measured, against = in_turn(*(partial(job, bootstrap, stream, model, command) for command in (WORKER, THEIRS)))
     row = Row(f"70 k images, two rounds of {EPOCHS} epochs", "the peer", measured, against, "at least 5", is_rate=True)
     return "The ratio is how many times as long the peer takes.\n\n" + comparison([row])

@@ -45,7 +45,7 @@ class Row:
 
     Attributes:
         what, beside: in words.
-        measured, against: a figure a run, in `unit`.
+        measured, against: seconds of each run.
         goal: such as "at most 0.75".
         is_rate: the ratio is that of rates, the inverse of that of times.
     """
@@ -55,7 +55,6 @@ class Row:
     measured: Sequence[float]
     against: Sequence[float]
     goal: str
-    unit: str = "s"
     is_rate: bool = False
 
     def ratios(self) -> list[float]:
@@ -65,9 +64,9 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         return (
             self.what,
-            told(self.measured, self.unit),
+            told(self.measured, "s"),
             self.beside,
-            told(self.against, self.unit),
+            told(self.against, "s"),
             told(self.ratios()),
             self.goal,
         )
@@ -89,19 +88,19 @@ def comparison(rows: Sequence[Row]) -> str:
     return table(("what", "measured", "beside", "measured", "ratio", "goal"), [row.cells() for row in rows])
 
 
-def in_turn(*works: Callable[[], float], runs: int = RUNS) -> list[list[float]]:
+def in_turn(*works: Callable[[], float]) -> list[list[float]]:
     """Figures of several works, one after the other in each run, so that what the machine does meanwhile meets all of them.
 
     A first run, which warms what can be warm, does not count.
     """
-    figures = [[work() for work in works] for _ in range(runs + 1)]
+    figures = [[work() for work in works] for _ in range(RUNS + 1)]
     return [list(column) for column in zip(*figures[1:], strict=True)]
 
 
-def call(module: str, function: str, **arguments: Any) -> tuple[Any, Ended]:
+def call(module: str, function: str, **arguments: Any) -> Any:
     """Call a function in a process of its own; returns what it returns, by way of JSON."""
     ended = process([sys.executable, "-c", _CALL.format(module, function), json.dumps(arguments)])
-    return json.loads(ended.output.splitlines()[-1]), ended
+    return json.loads(ended.output.splitlines()[-1])
 
 
 def process(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Ended:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import secrets
 import statistics
-import sys
 
-from benchmarks.federation import announced, image_model
-from benchmarks.measure import ROOT, RUNS, Ended, Row, comparison, process, table, told
-from benchmarks.streams import IMAGES, environment, images, write
-from demo.cloud import Cloud
+from benchmarks.federation import announced, image_model, one_round
+from benchmarks.measure import RUNS, Ended, Row, comparison, table, told
+from benchmarks.streams import IMAGES, images, write
 from demo.device import Stream
-from demo.rounds import LAST
 
 BATCH = 128
+EPOCHS = 2
 LONG = 1_000_000
 LIMIT = "256Mi"
 LIMIT_BYTES = 256 * 2**20
@@ -23,14 +20,9 @@ PLENTY = "8Gi"
 MIB = 2**20
 
 
-def job(bootstrap: str, stream: Stream, limit: str, epochs: int) -> Ended:
+def job(bootstrap: str, stream: Stream, limit: str) -> Ended:
     """A worker with one round on a stream."""
-    model_id = f"bench-{secrets.token_hex(4)}"
-    with Cloud(bootstrap, model_id) as cloud:
-        cloud.create_topics()
-        cloud.announce(announced(image_model("keras3"), BATCH, epochs), LAST)
-        wanted = environment(bootstrap, stream, model_id, 0.0) | {"DATA_MEMORY_LIMIT": limit}
-        return process([sys.executable, str(ROOT / "federated_training.py")], wanted)
+    return one_round(bootstrap, stream, announced(image_model("keras3"), BATCH, EPOCHS), 0.0, DATA_MEMORY_LIMIT=limit)
 
 
 def seconds_an_epoch(ended: Ended) -> float:
@@ -41,16 +33,16 @@ def seconds_an_epoch(ended: Ended) -> float:
 def run(bootstrap: str) -> str:
     """Measure peaks and speed."""
     batch, some, many = (write(bootstrap, *images(count), "RAW") for count in (BATCH, IMAGES, LONG))
-    bases = [job(bootstrap, batch, PLENTY, 2).peak_bytes for _ in range(RUNS)]
+    bases = [job(bootstrap, batch, PLENTY).peak_bytes for _ in range(RUNS)]
     base = statistics.median(bases)
     lines = [("128 images, which stand for TensorFlow, model and fit", told([one / MIB for one in bases], "MiB"), "", "", "")]
     speeds = {}
-    for what, stream, limit, epochs, allowed in (
-        ("70 k images in memory", some, PLENTY, 2, 1.3 * IMAGES * RECORD_BYTES),
-        ("1 M images in memory", many, PLENTY, 2, 1.3 * LONG * RECORD_BYTES),
-        (f"1 M images, DATA_MEMORY_LIMIT={LIMIT}", many, LIMIT, 2, LIMIT_BYTES),
+    for what, stream, limit, allowed in (
+        ("70 k images in memory", some, PLENTY, 1.3 * IMAGES * RECORD_BYTES),
+        ("1 M images in memory", many, PLENTY, 1.3 * LONG * RECORD_BYTES),
+        (f"1 M images, DATA_MEMORY_LIMIT={LIMIT}", many, LIMIT, LIMIT_BYTES),
     ):
-        ended = [job(bootstrap, stream, limit, epochs) for _ in range(RUNS)]
+        ended = [job(bootstrap, stream, limit) for _ in range(RUNS)]
         speeds[what] = [seconds_an_epoch(one) for one in ended]
         arrays = stream.total * RECORD_BYTES
         above = [one.peak_bytes - base for one in ended]

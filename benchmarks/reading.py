@@ -13,7 +13,8 @@ import numpy as np
 from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.measure import RUNS, Row, call, comparison, in_turn
-from benchmarks.streams import environment, images, numbers, settings, write
+from benchmarks.streams import environment, images, numbers, write
+from config import Settings
 from decoders import make_decoder
 from demo.formats import encode
 from protocol.records import RecordBatch
@@ -30,7 +31,7 @@ FEW = 2_000
 
 def bare(job: dict[str, str]) -> float:
     """Seconds in which librdkafka hands over the records of a stream to someone who looks at none of them."""
-    wanted = settings(job)
+    wanted = Settings.from_env(job)
     begun = time.perf_counter()
     consumer = Consumer(librdkafka_config(wanted.data, "bench-bare", READ_WAIT_MS))
     consumer.assign([TopicPartition(one.topic, one.partition or 0, one.start or 0) for one in wanted.stream])
@@ -44,12 +45,12 @@ def bare(job: dict[str, str]) -> float:
 
 def ours(job: dict[str, str]) -> float:
     """Seconds in which the worker has the same stream as arrays."""
-    wanted = settings(job)
+    wanted = Settings.from_env(job)
     begun = time.perf_counter()
-    kept = keep_labelled_stream(wanted)
+    records = len(keep_labelled_stream(wanted).kept)
     seconds = time.perf_counter() - begun
-    if len(kept) != wanted.total_msg:
-        raise AssertionError(f"{len(kept)} of {wanted.total_msg} records were read")
+    if records != wanted.total_msg:
+        raise AssertionError(f"{records} of {wanted.total_msg} records were read")
     return seconds
 
 
@@ -98,8 +99,7 @@ def run(bootstrap: str) -> str:
     rows = []
     for what, goal, stream in streams:
         job = environment(bootstrap, stream)
-        works = [partial(_seconds, name, job) for name in ("ours", "bare")]
-        measured, against = in_turn(*works)
+        measured, against = in_turn(*(partial(call, "benchmarks.reading", name, job=job) for name in ("ours", "bare")))
         rows.append(Row(f"{what}, into arrays", "bare consumer", measured, against, goal, is_rate=True))
     for input_format, dtype, beside, goal in (
         ("AVRO", "float32", "avro", "at least 10"),
@@ -109,12 +109,8 @@ def run(bootstrap: str) -> str:
     ):
         for fields in (3, 784):
             arguments = {"input_format": input_format, "fields": fields, "dtype": dtype}
-            pairs = [call("benchmarks.reading", "decoding", **arguments)[0] for _ in range(RUNS)]
+            pairs = [call("benchmarks.reading", "decoding", **arguments) for _ in range(RUNS)]
             what = f"{input_format}, {fields} {dtype} a record, decoding alone"
             measured, against = ([pair[name] for pair in pairs] for name in ("ours", "usual"))
             rows.append(Row(what, f"package {beside}", measured, against, goal, is_rate=True))
     return "Rates of records; a ratio is ours over the other's.\n\n" + comparison(rows)
-
-
-def _seconds(function: str, job: dict[str, str]) -> float:
-    return float(call("benchmarks.reading", function, job=job)[0])

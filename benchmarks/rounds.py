@@ -69,9 +69,9 @@ def run(bootstrap: str) -> str:
     """Measure both sizes in both dialects."""
     lines, rows = [], []
     for dialect, library in LIBRARIES.items():
-        overheads = call("benchmarks.rounds", "small", bootstrap=bootstrap, dialect=dialect)[0]
+        overheads = call("benchmarks.rounds", "small", bootstrap=bootstrap, dialect=dialect)
         lines.append((f"small model, {library}", told([1000 * one for one in overheads], "ms"), "below 50 ms"))
-        both = call("benchmarks.rounds", "large", bootstrap=bootstrap, dialect=dialect)[0]
+        both = call("benchmarks.rounds", "large", bootstrap=bootstrap, dialect=dialect)
         what = f"{LARGE_BYTES // 10**6} MB in {LARGE_ARRAYS} arrays, {library}"
         rows.append(Row(what, "bare produce and consume", both["ours"], both["bare"], "at most 1.5"))
     heads = ("from control message to acknowledged reply, without the fit", "measured", "goal")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 import tempfile
 from functools import partial
@@ -10,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.federation import VALIDATION_RATE, announced
-from benchmarks.measure import ROOT, Row, comparison, in_turn, process
-from benchmarks.streams import environment, write
-from demo.cloud import Cloud
+from benchmarks.federation import VALIDATION_RATE, announced, one_round
+from benchmarks.measure import Row, comparison, in_turn, process
+from benchmarks.streams import write
 from demo.datasets import load
 from demo.device import Stream
 from demo.models import LIBRARIES, digits_model
-from demo.rounds import LAST, AnnouncedModel
+from demo.rounds import AnnouncedModel
 
 SCRIPT = """
 import sys
@@ -39,14 +37,7 @@ OPTIMIZERS = {"keras2": "legacy.Adam", "keras3": "Adam"}
 
 def job(bootstrap: str, stream: Stream, model: AnnouncedModel) -> float:
     """Seconds of a worker whose one model is there when it starts."""
-    model_id = f"bench-{secrets.token_hex(4)}"
-    with Cloud(bootstrap, model_id) as cloud:
-        cloud.create_topics()
-        cloud.announce(model, LAST)
-        wanted = environment(bootstrap, stream, model_id, VALIDATION_RATE)
-        ended = process([sys.executable, str(ROOT / "federated_training.py")], wanted)
-        cloud.collect(LAST, clients=1)
-    return ended.seconds
+    return one_round(bootstrap, stream, model, VALIDATION_RATE).seconds
 
 
 def run(bootstrap: str) -> str:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from typing import Any
 
 import numpy as np
 
-from config import Settings
 from demo.device import Stream, job_environment, write_stream
 from protocol.records import Array
 
@@ -46,14 +43,3 @@ def environment(bootstrap: str, stream: Stream, model_id: str = "bench", validat
         test_rate=0.0,
         client_id="bench",
     )
-
-
-def settings(job: dict[str, str]) -> Settings:
-    """The same, read."""
-    return Settings.from_env(job)
-
-
-def input_config(stream: Stream) -> dict[str, Any]:
-    """INPUT_CONFIG as it arrives."""
-    read: dict[str, Any] = json.loads(json.dumps(dict(stream.input_config)))
-    return read

@@ -82,13 +82,7 @@ class Cloud:
         Raises:
             PeerError: Kafka refuses a message.
         """
-        message = {
-            "topic": str(self.send_arrays(model.arrays)),
-            "version": version,
-            "training_settings": dict(model.training_settings),
-            "model_architecture": model.architecture,
-            "model_compile_args": dict(model.compile_args),
-        }
+        message = model.message(self.send_arrays(model.arrays), version)
         self.send_control(message)
         return message
 

@@ -32,6 +32,16 @@ class AnnouncedModel:
     training_settings: Mapping[str, Any]
     arrays: Sequence[Array]
 
+    def message(self, weights: StreamRange, version: int) -> dict[str, Any]:
+        """The control message that announces the model under a version, its weights being where `weights` tells."""
+        return {
+            "topic": str(weights),
+            "version": version,
+            "training_settings": dict(self.training_settings),
+            "model_architecture": self.architecture,
+            "model_compile_args": dict(self.compile_args),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

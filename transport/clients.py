@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
+
+from confluent_kafka import KafkaError as ClientError
 
 # Both clients, ends and reads: what an aborted transaction left is neither a model nor a sample.
 ISOLATION = "read_committed"
@@ -55,9 +58,7 @@ def librdkafka_config(cluster: Cluster, group: str, wait_ms: int) -> dict[str, A
     Args:
         wait_ms: READ_WAIT_MS or FOLLOW_WAIT_MS.
     """
-    return {
-        "bootstrap.servers": cluster.bootstrap,
-        "client.id": group,
+    return _connection(cluster, group) | {
         "group.id": group,
         "isolation.level": ISOLATION,
         "enable.auto.commit": False,
@@ -69,25 +70,44 @@ def librdkafka_config(cluster: Cluster, group: str, wait_ms: int) -> dict[str, A
         "queued.max.messages.kbytes": QUEUE_KB,
         "fetch.queue.backoff.ms": QUEUE_PAUSE_MS,
         "receive.message.max.bytes": MAX_RECEIVE_BYTES,
-        "reconnect.backoff.ms": 20,  # twice the least time, too, that passes between the first connections
-        "reconnect.backoff.max.ms": 5_000,
     }
 
 
 def librdkafka_producer_config(cluster: Cluster, client_id: str) -> dict[str, Any]:
     """For a confluent-kafka producer that sends each record once and in order, and tells of it when all replicas have it."""
-    return {
-        "bootstrap.servers": cluster.bootstrap,
-        "client.id": client_id,
+    return _connection(cluster, client_id) | {
         "acks": "all",
         "enable.idempotence": True,
         "message.max.bytes": MAX_SEND_BYTES,
         "batch.size": 16_384,
         "linger.ms": 0,
         "delivery.timeout.ms": 0,  # without: how long to wait is for whoever sends
-        "reconnect.backoff.ms": 20,
+    }
+
+
+def _connection(cluster: Cluster, client_id: str) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": cluster.bootstrap,
+        "client.id": client_id,
+        "reconnect.backoff.ms": 20,  # twice the least time, too, that passes between the first connections
         "reconnect.backoff.max.ms": 5_000,
     }
+
+
+@final
+class Heard:
+    """What a librdkafka client tells of its connections, of which the last is the reason why a broker does not answer."""
+
+    def __init__(self) -> None:
+        self.last = "no broker answered"
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of a client that is listened to."""
+        return {"error_cb": self._on_error, "logger": logging.getLogger("librdkafka")}
+
+    def _on_error(self, error: ClientError) -> None:
+        if error.code() != ClientError._ALL_BROKERS_DOWN:
+            self.last = error.str()
 
 
 def kafka_python_config(cluster: Cluster, client_id: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError as ClientError
 
 from protocol.errors import DataError, KafkaError, LimitError, WorkerError
 from protocol.stream_spec import OffsetRange
-from transport.clients import FOLLOW_WAIT_MS, READ_WAIT_MS, Cluster, librdkafka_config
+from transport.clients import FOLLOW_WAIT_MS, READ_WAIT_MS, Cluster, Heard, librdkafka_config
 from transport.interfaces import Record, offset_of
 from transport.patience import Patience
 
@@ -24,8 +24,6 @@ READ_POLL_S = 0.05  # in a range that ends in a gap, the client waits out such a
 RETRY_S = 0.1
 QUIET_S = 5.0  # without a record, after which a read says that it waits
 READ_BATCH = 2_000  # records at a time: few enough for a processor's cache, many enough to share what a call costs
-
-_client_log = logging.getLogger("librdkafka")
 
 
 class Reader:
@@ -44,7 +42,7 @@ class Reader:
         self.cluster = cluster
         self._limit_s = answer_limit_s
         self._group = group
-        self._last_error = "no broker answered"
+        self._heard = Heard()
         self._consumer: Any = None  # made on entry
         self._follower: Any = None  # made when first something is followed
 
@@ -127,8 +125,7 @@ class Reader:
         return self._consume(self._follower, most, POLL_S, gone)
 
     def _open(self, wait_ms: int) -> Any:
-        config = librdkafka_config(self.cluster, self._group, wait_ms) | {"error_cb": self._on_error}
-        return Consumer(config, logger=_client_log)
+        return Consumer(librdkafka_config(self.cluster, self._group, wait_ms), **self._heard.options())
 
     def _consume(self, consumer: Any, most: int, limit_s: float, gone: type[WorkerError]) -> tuple[list[Record], int]:
         """Records and the position after them, as `poll` gives them."""
@@ -198,21 +195,17 @@ class Reader:
                 if not (error.retriable() or error.code() in _PASSING):
                     raise self._failed(error, "looking at topics and offsets") from exc
                 if time.monotonic() > deadline:
-                    raise KafkaError(self.cluster.silent(self._limit_s, self._last_error)) from exc
+                    raise KafkaError(self.cluster.silent(self._limit_s, self._heard.last)) from exc
             if self._consumer.assignment():
                 time.sleep(RETRY_S)
             else:
-                self._consumer.poll(RETRY_S)  # lets librdkafka tell `_on_error` what it meets
+                self._consumer.poll(RETRY_S)  # lets librdkafka tell what it meets
 
     def _failed(self, error: ClientError, doing: str) -> KafkaError:
         return KafkaError(
             f"{self.cluster} refused while {doing}: {error.str()} ({error.name()}); "
             "may this client read there, and is it the right cluster?"
         )
-
-    def _on_error(self, error: ClientError) -> None:
-        if error.code() != ClientError._ALL_BROKERS_DOWN:
-            self._last_error = error.str()
 
 
 _PASSING = frozenset(

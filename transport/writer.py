@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -12,11 +11,9 @@ from confluent_kafka import KafkaError as ClientError
 from confluent_kafka import KafkaException, Producer
 
 from protocol.errors import KafkaError
-from transport.clients import Cluster, librdkafka_producer_config
+from transport.clients import Cluster, Heard, librdkafka_producer_config
 
 POLL_S = 0.5  # the longest call that a signal waits for
-
-_client_log = logging.getLogger("librdkafka")
 
 
 class Writer:
@@ -29,11 +26,11 @@ class Writer:
         self._cluster = cluster
         self._limit_s = answer_limit_s
         self._config = librdkafka_producer_config(cluster, client_id)
-        self._last_error = "no broker answered"
+        self._heard = Heard()
         self._producer: Any = None  # made on entry
 
     def __enter__(self) -> Self:
-        self._producer = Producer(self._config | {"error_cb": self._on_error}, logger=_client_log)
+        self._producer = Producer(self._config, **self._heard.options())
         return self
 
     def __exit__(self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None) -> None:
@@ -77,8 +74,4 @@ class Writer:
             if remaining < left:
                 left, heard = remaining, time.monotonic()
             elif time.monotonic() - heard > self._limit_s:
-                raise KafkaError(self._cluster.silent(self._limit_s, f"sending to {topic}: {self._last_error}"))
-
-    def _on_error(self, error: ClientError) -> None:
-        if error.code() != ClientError._ALL_BROKERS_DOWN:
-            self._last_error = error.str()
+                raise KafkaError(self._cluster.silent(self._limit_s, f"sending to {topic}: {self._heard.last}"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 
 from config import Settings
@@ -18,6 +20,8 @@ from training.split import is_grouped, split
 from training.store import Store
 
 log = logging.getLogger(__name__)
+
+READ_AHEAD = 2  # batches of the stream that wait to be decoded and kept
 
 
 def single_classic(settings: Settings, data: Callable[[], FitData]) -> Kind:
@@ -55,9 +59,20 @@ def keep_stream(settings: Settings, stream: Iterable[RecordBatch], store: Store)
         SpaceLackError: memory or disk are too small for it.
     """
     decoder = settings.decoder()
+
+    def keep(batch: RecordBatch) -> None:
+        store.add(decoder.decode(batch))
+
     try:
-        for batch in stream:
-            store.add(decoder.decode(batch))
+        # Beside reading: most of the work lets go of Python's lock.
+        with ThreadPoolExecutor(1, "store") as keeper:
+            pending: deque[Future[None]] = deque()
+            for batch in stream:
+                pending.append(keeper.submit(store.add, decoder.decode(batch)))
+                if len(pending) > READ_AHEAD:
+                    pending.popleft().result()
+            for one in pending:
+                one.result()
     except MemoryError as exc:
         raise SpaceLackError("no memory for the stream: give the pod more, or lower DATA_MEMORY_LIMIT") from exc
     if not len(store):

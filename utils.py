@@ -115,15 +115,28 @@ def prepare_tensorflow() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)  # noqa: FBT003 - TensorFlow's signature
 
 
+_spared_lock = threading.Lock()
+_spared = 0  # how many are in without_collection
+
+
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
-    """Spare Python's collector what loading makes: all of it stays, and looking through it takes a fifth of the time."""
-    gc.disable()
+    """Spare Python's collector what makes many objects and no cycles: all that loading makes stays, records go by themselves.
+
+    Looking through them takes a fifth of the time. Several threads may be in here at once.
+    """
+    global _spared  # noqa: PLW0603 - the collector is the process's
+    with _spared_lock:
+        _spared += 1
+        gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
-        gc.enable()
+        with _spared_lock:
+            _spared -= 1
+            if not _spared:
+                gc.freeze()
+                gc.enable()
 
 
 @contextlib.contextmanager

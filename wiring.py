@@ -24,7 +24,7 @@ from transport.reader import Reader
 from transport.stream import Counts, read_stream, resolve
 from transport.weights import read_weights
 from transport.writer import Writer
-from utils import configure_logging, in_background, memory_bytes, prepare_tensorflow
+from utils import configure_logging, in_background, memory_bytes, prepare_tensorflow, without_collection
 
 log = logging.getLogger(__name__)
 
@@ -87,12 +87,12 @@ def keep_labelled_stream(settings: Settings) -> FitData:
         WorkerError: as reading, decoding and keeping have it.
     """
     counts = Counts()
-    with Reader(settings.data, settings.federation.group, settings.answer_limit_s) as reader:
+    with without_collection(), Reader(settings.data, settings.federation.group, settings.answer_limit_s) as reader:
         ranges = resolve(reader, settings.stream, settings.answer_limit_s)
         total = memory_bytes()
         memory = min(settings.data_memory.of(total), total)
-        store = Store(sum(one.end - one.start for one in ranges), memory, settings.spill_folder)
-        data = keep_stream(settings, read_stream(reader, ranges, counts), store)
+        with Store(sum(one.end - one.start for one in ranges), memory, settings.spill_folder) as store:
+            data = keep_stream(settings, read_stream(reader, ranges, counts), store)
     log.info("stream read records=%d from %s", counts.records, ", ".join(map(str, ranges)))
     if counts.tombstones or counts.keyless:
         log.warning(

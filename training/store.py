@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import mmap
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import IO, final
+from types import TracebackType
+from typing import IO, Self, final
 
 import numpy as np
 
@@ -20,8 +22,7 @@ from protocol.records import Array, Samples
 
 log = logging.getLogger(__name__)
 
-_MADV_POPULATE_WRITE = 23  # of Linux, which Python's mmap has no name for
-_POPULATE_BYTES = 4 * 2**20  # a multiple of every page size
+_COPY_BYTES = 2**20
 _TEXT_OVERHEAD_BYTES = 81  # of a Python bytes object, its place in an array, and that of the copy which TensorFlow makes
 
 
@@ -51,10 +52,10 @@ class Kept:
 
 @final
 class Store:
-    """Takes decoded samples one batch after the other.
+    """Takes decoded samples one batch after the other. What is finished outlives it.
 
     Args:
-        most: no more samples than this will come. Memory that they do not need is asked for, and never touched.
+        most: no more samples than this will come, of which the log tells what disk they need.
         memory_bytes: what features and labels may take in memory, together.
         folder: where they go once they are more. Its file has no name, and is gone with the process, however that ends.
     """
@@ -65,6 +66,13 @@ class Store:
         self._folder = folder
         self._columns: tuple[_Column, ...] = ()
         self._is_spilled = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None) -> None:
+        for column in self._columns:
+            column.close()
 
     def add(self, samples: Samples) -> None:
         """Keep samples, with the dtypes and shapes of those before.
@@ -85,14 +93,14 @@ class Store:
         """What was added; nothing can be added any more."""
         with _told(self._folder, self._is_spilled):
             features, labels = (column.finish() for column in self._columns)
-        maps = [column.file_map for column in self._columns if isinstance(column, _Numbers) and column.file_map is not None]
-        return Kept(Samples(features, labels), tuple(maps))
+        maps = [column.map for column in self._columns if isinstance(column, _Numbers) and column.map is not None]
+        return Kept(Samples(features, labels), tuple(maps) if self._is_spilled else ())
 
     def __len__(self) -> int:
         return self._columns[0].count if self._columns else 0
 
     def _column(self, first: Array) -> _Column:
-        return _Texts() if first.dtype == object else _Numbers(first, min(self._most, self._memory_bytes // _row_bytes(first)))
+        return _Texts() if first.dtype == object else _Numbers(first)
 
     def _bytes(self, parts: tuple[Array, ...]) -> int:
         return sum(column.bytes + column.size(part) for column, part in zip(self._columns, parts, strict=True))
@@ -119,21 +127,19 @@ class Store:
 
 @final
 class _Numbers:
-    """Rows of one dtype and shape, end to end: in a block of memory, then in a file."""
+    """Rows of one dtype and shape, end to end: in a file of memory, then in one on disk.
 
-    def __init__(self, first: Array, most: int) -> None:
+    What is written to a file takes its pages as it comes, unlike memory that is asked for: the kernel neither clears them
+    first nor has to be called for each by a fault.
+    """
+
+    def __init__(self, first: Array) -> None:
         self._dtype = first.dtype
         self._shape = first.shape[1:]
         self._row_bytes = _row_bytes(first)
-        self._file: IO[bytes] | None = None
+        self._file: IO[bytes] = os.fdopen(os.memfd_create("stream"), "w+b", buffering=0)
         self.count = 0
-        self.file_map: mmap.mmap | None = None
-        with _told(Path(), is_spilled=False):
-            # Private and anonymous: pages are taken when they are first written to.
-            memory = mmap.mmap(-1, max(1, most * self._row_bytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self._memory = memory
-        self._populated = 0  # bytes of it that have their pages
-        self._rows: Array = np.ndarray((most, *self._shape), self._dtype, buffer=memory)
+        self.map: mmap.mmap | None = None
 
     @property
     def bytes(self) -> int:
@@ -143,35 +149,28 @@ class _Numbers:
         return part.nbytes
 
     def add(self, part: Array) -> None:
-        if self._file is None:
-            self._populate(self.bytes + part.nbytes)
-            self._rows[self.count : self.count + len(part)] = part
-        else:
-            self._file.write(np.ascontiguousarray(part).data)
+        self._write(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
         self.count += len(part)
 
-    def _populate(self, end: int) -> None:
-        """Have the kernel bring pages up to `end` at once, which takes two thirds of the time of a fault for each."""
-        while self._populated < end:
-            size = min(_POPULATE_BYTES, len(self._memory) - self._populated)
-            with contextlib.suppress(OSError):  # a kernel before 5.14: then by faults
-                self._memory.madvise(_MADV_POPULATE_WRITE, self._populated, size)
-            self._populated += size
-
     def spill(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lives on as the map
-        self._file.write(self._rows[: self.count].data)
-        self._rows = self._rows[:0].copy()
-        self._memory.close()
+        with self._file as memory:
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - it lives on as the map
+            memory.seek(0)
+            while chunk := memory.read(_COPY_BYTES):
+                self._write(memoryview(chunk))
+
+    def _write(self, left: memoryview) -> None:
+        while left:
+            left = left[self._file.write(left) :]
+
+    def close(self) -> None:
+        self._file.close()
 
     def finish(self) -> Array:
-        if self._file is None:
-            return self._rows[: self.count]
         with self._file as file:
-            file.flush()
-            # TensorFlow takes memory that can be written to alone; nothing writes. Shared, it counts as no memory of ours.
-            self.file_map = mmap.mmap(file.fileno(), self.bytes, access=mmap.ACCESS_WRITE)
-        return np.ndarray((self.count, *self._shape), self._dtype, buffer=self.file_map)
+            # TensorFlow takes memory that can be written to alone; nothing writes. Shared, it is the file's, and no copy.
+            self.map = mmap.mmap(file.fileno(), self.bytes, access=mmap.ACCESS_WRITE)
+        return np.ndarray((self.count, *self._shape), self._dtype, buffer=self.map)
 
 
 @final
@@ -193,6 +192,9 @@ class _Texts:
 
     def spill(self, folder: Path) -> None:
         raise NotImplementedError(folder)
+
+    def close(self) -> None:
+        self._parts.clear()
 
     def finish(self) -> Array:
         return np.concatenate(self._parts)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as ClientError
 
 from protocol.errors import DataError, KafkaError, LimitError, WorkerError
@@ -23,7 +23,8 @@ POLL_S = 0.5  # the longest call that a signal waits for
 READ_POLL_S = 0.05  # in a range that ends in a gap, the client waits out such a call in vain
 RETRY_S = 0.1
 QUIET_S = 5.0  # without a record, after which a read says that it waits
-READ_BATCH = 2_000  # records at a time: few enough for a processor's cache, many enough to share what a call costs
+READ_BATCH = 2_000  # records at a time: enough to share what a call costs,
+READ_BYTES = 1_500_000  # and few enough for a processor's cache
 
 
 class Reader:
@@ -94,14 +95,17 @@ class Reader:
         self._consumer.assign([TopicPartition(wanted.topic, wanted.partition, position)])
         heard = time.monotonic()
         patience = Patience(f"offsets up to {wanted.end - 1} of {wanted.topic}[{wanted.partition}]", None)
+        most = READ_BATCH
         try:
             while position < wanted.end:
-                records, reached = self._consume(self._consumer, min(READ_BATCH, wanted.end - position), READ_POLL_S, gone)
+                records, reached = self._consume(self._consumer, min(most, wanted.end - position), READ_POLL_S, gone)
                 if reached > position:
                     position, heard = reached, time.monotonic()
                 if position > wanted.end:  # the range has gaps, so as many records as it has offsets lead beyond it
                     records = [record for record in records if offset_of(record) < wanted.end]
                 if records:
+                    size = len(records[-1].value() or b" ")  # records of one topic are mostly alike
+                    most = max(1, min(READ_BATCH, READ_BYTES // size))
                     yield records
                     heard = time.monotonic()  # whoever takes the records may take long
                 elif time.monotonic() - heard > self._limit_s:
@@ -130,13 +134,12 @@ class Reader:
     def _consume(self, consumer: Any, most: int, limit_s: float, gone: type[WorkerError]) -> tuple[list[Record], int]:
         """Records and the position after them, as `poll` gives them."""
         messages = consumer.consume(most, timeout=limit_s)
-        records = [message for message in messages if message.error() is None]
-        reached = offset_of(records[-1]) + 1 if records else -1
-        if len(records) < len(messages):
-            for message in messages:
-                if message.error() is not None:
-                    reached = max(reached, self._event(message, gone))
-        return records, reached
+        events: list[Any] = []
+        if any(map(Message.error, messages)):  # one question to all: most have none
+            events = [message for message in messages if message.error() is not None]
+            messages = [message for message in messages if message.error() is None]
+        reached = offset_of(messages[-1]) + 1 if messages else -1
+        return messages, max([reached, *(self._event(event, gone) for event in events)])
 
     def _event(self, message: Any, gone: type[WorkerError]) -> int:
         """What stands among records and is none: the log's end, which tells a position, or a fault; -1 for one that passes."""

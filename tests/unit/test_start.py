@@ -1,10 +1,13 @@
 """What a worker loads when it starts, and how it ends."""
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from utils import without_collection
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("tensorflow", "keras", "tf_keras", "avro", "fastavro", "orjson", "scipy", "sklearn", "h5py")
@@ -44,6 +47,15 @@ def test_a_process_ends_with_its_status_while_a_thread_goes_on() -> None:
     code = "import time, utils\nutils.in_background('sleep', lambda: time.sleep(60))\nprint('out')\nutils.end_process(76)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)  # noqa: S603
     assert (done.returncode, done.stdout) == (76, "out\n")
+
+
+def test_the_collector_waits_for_the_last_of_those_that_spare_it() -> None:
+    assert gc.isenabled()
+    with without_collection():
+        with without_collection():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 def test_what_work_in_the_background_raises_comes_with_its_result() -> None:

@@ -42,8 +42,8 @@ def resolved(kafka: FakeKafka, spec: str) -> list[str]:
 def read(kafka: FakeKafka, spec: str, counts: Counts | None = None) -> list[int]:
     reader = FakeReader(kafka, "g")
     ranges = resolve(reader, parse_spec(spec), 0)
-    store = Store(sum(one.end - one.start for one in ranges), PLENTY, Path())
-    samples = keep_stream(SETTINGS, read_stream(reader, ranges, counts or Counts()), store).kept.samples
+    with Store(sum(one.end - one.start for one in ranges), PLENTY, Path()) as store:
+        samples = keep_stream(SETTINGS, read_stream(reader, ranges, counts or Counts()), store).kept.samples
     np.testing.assert_array_equal(samples.features, samples.labels)
     return list(map(int, samples.labels))
 

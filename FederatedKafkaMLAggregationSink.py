@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from protocol.errors import KafkaError
 from protocol.messages import Metrics, ModelMessage, encode_reply
@@ -32,6 +33,10 @@ class FederatedKafkaMLAggregationSink:
         self._sender = sender
         self._topics = topics
         self._federation = federation
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Within it, the reply, its arrays and the offset of what it answers stand together."""
+        return self._sender.transaction()
 
     def prepare(self, largest_bytes: int) -> None:
         """Make sure that arrays of up to so many bytes can be sent; before the fit, so that none is in vain."""

@@ -12,14 +12,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from decoders import DECODERS, Decoder, InputConfigError, make_decoder
 from protocol.errors import SettingsError
 from protocol.stream_spec import StreamRange, check_topic, parse_spec
 from protocol.topics import Federation
-from transport.clients import Cluster
-from variables import WHOLE, Environment, Memory, count, folder, limit, memory, seconds, share
+from transport.clients import READ_COMMITTED, READ_UNCOMMITTED, Cluster, Isolation
+from variables import WHOLE, Environment, Memory, count, folder, limit, memory, one_of, seconds, share
+
+Delivery = Literal["exactly-once", "at-least-once"]
 
 KIND_NAMES = {
     1: "single classic",
@@ -31,6 +33,9 @@ KIND_NAMES = {
 KINDS_BUILT = (1,)
 
 DEFAULT_ANSWER_LIMIT_S = 120.0
+DEFAULT_TRANSACTION_LIMIT_S = 300.0  # 100 MB at 3 Mbit/s
+DELIVERIES: tuple[Delivery, ...] = ("exactly-once", "at-least-once")
+ISOLATIONS = (READ_UNCOMMITTED, READ_COMMITTED)
 DEFAULT_DATA_MEMORY = Memory(share=0.5)  # the other half is for TensorFlow, the model and the fit
 EXAMPLE_CONFIG = '{"data_type": "uint8", "label_type": "uint8", "data_reshape": "28 28", "label_reshape": ""}'
 MACHINE_NAME = "the machine's name"
@@ -51,6 +56,9 @@ class Settings:
         case: kind of training, a key of KIND_NAMES.
         wait_limit_s: longest wait for what may come later (the cloud's topics, the next model); None = no limit.
         answer_limit_s: longest wait for what must be there (a broker's answer, announced weights, offsets of the stream).
+        delivery: whether a reply is one transaction with the offset of what it answers.
+        cloud_isolation: which replies the cloud reads.
+        transaction_limit_s: the longest that a reply may take to be sent in a transaction.
         data_memory: what the decoded stream may take in memory.
         spill_folder: where it is kept beyond that.
     """
@@ -69,6 +77,9 @@ class Settings:
     case: int
     wait_limit_s: float | None
     answer_limit_s: float
+    delivery: Delivery
+    cloud_isolation: Isolation
+    transaction_limit_s: float
     data_memory: Memory
     spill_folder: Path
     log_level: str
@@ -101,9 +112,12 @@ class Settings:
             case=env.read("CASE", _case, default=1),
             wait_limit_s=env.read("WAIT_LIMIT_S", limit, default=None),
             answer_limit_s=env.read("ANSWER_LIMIT_S", seconds, default=DEFAULT_ANSWER_LIMIT_S),
+            delivery=env.read("DELIVERY", one_of(*DELIVERIES), default=DELIVERIES[0]),
+            cloud_isolation=env.read("CLOUD_ISOLATION", one_of(*ISOLATIONS), default=READ_UNCOMMITTED),
+            transaction_limit_s=env.read("TRANSACTION_LIMIT_S", seconds, default=DEFAULT_TRANSACTION_LIMIT_S),
             data_memory=env.read("DATA_MEMORY_LIMIT", memory, default=DEFAULT_DATA_MEMORY),
             spill_folder=env.read("DATA_SPILL_FOLDER", folder, default=Path(env.text("TMPDIR") or "/tmp")),  # noqa: S108 - a default
-            log_level=env.read("LOG_LEVEL", _log_level, default="INFO"),
+            log_level=env.read("LOG_LEVEL", one_of(*LOG_LEVELS), default="INFO"),
         )
         if env.are_good("VALIDATION_RATE", "TEST_RATE") and validation_rate + test_rate >= 1:
             env.note(
@@ -126,7 +140,7 @@ class Settings:
         return (
             f"federation={federation.model_id} client={federation.client_id} (from {self.client_id_source}) case={self.case} "
             f"stream={','.join(map(str, self.stream))} format={self.input_format} validation_rate={self.validation_rate:g} "
-            f"test_rate={self.test_rate:g} total_msg={self.total_msg}"
+            f"test_rate={self.test_rate:g} total_msg={self.total_msg} delivery={self.delivery}"
         )
 
     def decoder(self) -> Decoder:
@@ -209,9 +223,3 @@ def _case(text: str) -> int:
     if int(text) not in KINDS_BUILT:
         raise ValueError(f"({KIND_NAMES[int(text)]}) is a kind of training that this worker does not have: give one of {known}")
     return int(text)
-
-
-def _log_level(text: str) -> str:
-    if text.upper() not in LOG_LEVELS:
-        raise ValueError(f"is no log level: give one of {', '.join(LOG_LEVELS)}")
-    return text.upper()

@@ -6,6 +6,7 @@ Who owns what:
     the samples of a round                            Kind        federated_singleClassicTraining
     weights and metrics → a reply                     Sink        FederatedKafkaMLAggregationSink
     what is sent, in which order, with which seed     here
+    that reply and offset stand together              Sink's transaction
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,6 +50,9 @@ class Sink(Protocol):
 
     def send(self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int) -> object: ...
 
+    def transaction(self) -> AbstractContextManager[None]:
+        """Within it, what is sent and the offset that is committed stand together or not at all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -65,7 +70,7 @@ class Kind:
 def take_part(rounds: Rounds, engine: Engine, kind: Kind, sink: Sink, client: str) -> int:
     """Train and answer models until the federation's last round is answered.
 
-    A round is committed after its reply is acknowledged: a crash before that does the round again.
+    A round is committed after its reply is acknowledged, in the reply's transaction: a crash before does the round again.
 
     Args:
         client: the client's group, for its seeds.
@@ -81,8 +86,9 @@ def take_part(rounds: Rounds, engine: Engine, kind: Kind, sink: Sink, client: st
         trainable = engine.load(message, seed)
         sink.prepare(trainable.largest_bytes())
         metrics = kind.train(trainable, message, seed)
-        sink.send(trainable.trained_arrays(), message, metrics, kind.num_data())
-        rounds.commit(message)
+        with sink.transaction():
+            sink.send(trainable.trained_arrays(), message, metrics, kind.num_data())
+            rounds.commit(message)
         answered += 1
         log.info(
             "round done version=%d samples=%d seconds=%.1f %s",

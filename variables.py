@@ -17,6 +17,7 @@ _MEMORY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(%|[KMGT]i?|k)?")
 _UNITS = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 T = TypeVar("T")
+C = TypeVar("C", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,18 @@ class Environment:
             shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
             self.note(name, f"{name}={shown!r} {exc}")
             return cast("T", default)
+
+
+def one_of(*choices: C) -> Callable[[str], C]:
+    """A parser of one of some words, whatever their case."""
+
+    def parse(text: str) -> C:
+        for choice in choices:
+            if text.lower() == choice.lower():
+                return choice
+        raise ValueError(f"is unknown: choose one of {', '.join(choices)}")
+
+    return parse
 
 
 def share(text: str) -> float:

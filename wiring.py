@@ -19,11 +19,13 @@ from protocol.records import Array
 from training.datasets import FitData
 from training.store import Store
 from transport.admin import Admin
-from transport.control import ControlTopic
+from transport.clients import READ_COMMITTED
+from transport.control import ControlTopic, Delivery
 from transport.reader import Reader
+from transport.replies import ReplyLog
 from transport.stream import Counts, read_stream, resolve
 from transport.weights import read_weights
-from transport.writer import Writer
+from transport.writer import Transactions, Writer
 from utils import configure_logging, in_background, memory_bytes, prepare_tensorflow, without_collection
 
 log = logging.getLogger(__name__)
@@ -56,9 +58,14 @@ def run() -> None:
         with ExitStack() as stack:
             reader = stack.enter_context(Reader(settings.cloud, federation.group, settings.answer_limit_s))
             admin = stack.enter_context(Admin(settings.cloud, federation.group, settings.answer_limit_s))
-            writer = stack.enter_context(Writer(settings.cloud, federation.group, settings.answer_limit_s))
+            writer = stack.enter_context(_writer(settings, reader))
             control = ControlTopic(
-                reader, admin, federation, settings.wait_limit_s, meanwhile=lambda: _check(tensorflow, stream)
+                reader,
+                admin,
+                federation,
+                settings.wait_limit_s,
+                delivery=_delivery(settings, reader, writer),
+                meanwhile=lambda: _check(tensorflow, stream),
             )
             rounds = take_part(
                 rounds=control,
@@ -71,6 +78,29 @@ def run() -> None:
         _check(tensorflow, stream)  # a fault of theirs came first, and may be one that no restart mends
         raise
     log.info("federation done rounds=%d", rounds)
+
+
+def _writer(settings: Settings, reader: Reader) -> Writer:
+    transactions = None
+    if settings.delivery == "exactly-once":
+        transactions = Transactions(reader.membership, settings.transaction_limit_s)
+    else:
+        log.warning(
+            "DELIVERY=at-least-once: a worker that ends between its reply and the commit finds the reply when it starts again, "
+            "and a worker that was replaced while it was cut off may still reply beside its successor"
+        )
+    return Writer(settings.cloud, settings.federation.group, settings.answer_limit_s, transactions)
+
+
+def _delivery(settings: Settings, reader: Reader, writer: Writer) -> Delivery:
+    def open_reader() -> Reader:
+        return Reader(settings.cloud, settings.federation.group, settings.answer_limit_s, settings.cloud_isolation)
+
+    if settings.delivery == "at-least-once":
+        return Delivery(reader, ReplyLog(open_reader, settings.federation).holds)
+    if settings.cloud_isolation == READ_COMMITTED:
+        return Delivery(writer, lambda _model: False)  # a reply that it has read is committed, and so is the offset
+    return Delivery(writer, ReplyLog(open_reader, settings.federation).holds)
 
 
 def _check(*works: Future[Any]) -> None:

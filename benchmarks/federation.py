@@ -6,9 +6,9 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,10 @@ from training.split import split
 from training.store import Store
 from transport.admin import Admin
 from transport.clients import Cluster
-from transport.control import ControlTopic
+from transport.control import ControlTopic, Delivery
 from transport.reader import Reader
 from transport.weights import read_weights
-from transport.writer import Writer
+from transport.writer import Transactions, Writer
 from utils import in_background
 
 VALIDATION_RATE = 0.2
@@ -106,18 +106,21 @@ def take_rounds(bootstrap: str, model: AnnouncedModel, data: FitData, rounds: in
         cloud = stack.enter_context(Cloud(bootstrap, model_id))
         reader = stack.enter_context(Reader(cluster, federation.group, LIMIT_S))
         admin = stack.enter_context(Admin(cluster, federation.group, LIMIT_S))
-        writer = stack.enter_context(Writer(cluster, federation.group, LIMIT_S))
+        writer = stack.enter_context(Writer(cluster, federation.group, LIMIT_S, Transactions(reader.membership, LIMIT_S)))
         cloud.create_topics()
-        control = ControlTopic(reader, admin, federation, LIMIT_S)
+        control = ControlTopic(reader, admin, federation, LIMIT_S, delivery=Delivery(writer, lambda _model: False))
 
-        def commit(answer: ModelMessage) -> None:
-            replied.append(time.perf_counter())
-            control.commit(answer)
-            answered.release()
+        class TimedSink(FederatedKafkaMLAggregationSink):
+            @contextmanager
+            def transaction(self) -> Iterator[None]:
+                with super().transaction():
+                    yield
+                replied.append(time.perf_counter())
+                answered.release()
 
         engine = KafkaModelEngine(lambda message: read_weights(reader, message))
-        sink = FederatedKafkaMLAggregationSink(writer, admin, federation)
-        parts = (_Rounds(control.next_model, commit), engine, Kind(train, lambda: len(data.kept)), sink)
+        sink = TimedSink(writer, admin, federation)
+        parts = (control, engine, Kind(train, lambda: len(data.kept)), sink)
         worker = in_background("worker", lambda: take_part(*parts, federation.group))
         announced_at = [_announce(cloud, model, version, answered, worker) for version in [*range(rounds - 1), LAST]]
         worker.result()
@@ -134,12 +137,6 @@ def _announce(cloud: Cloud, model: AnnouncedModel, version: int, answered: threa
         if worker.done():
             worker.result()
     return begun
-
-
-@dataclass(frozen=True, slots=True)
-class _Rounds:
-    next_model: Callable[[], ModelMessage | None]
-    commit: Callable[[ModelMessage], None]
 
 
 def one_round(bootstrap: str, stream: Stream, model: AnnouncedModel, validation_rate: float, **changes: str) -> Ended:

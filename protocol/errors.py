@@ -6,6 +6,7 @@
     │   └── BadRecordError               one record of it cannot be decoded
     ├── ModelError        76  permanent  a model message, an architecture, compile arguments or weights cannot be used
     ├── SpaceLackError    71  passing    memory or disk are too small for the stream or the fit
+    ├── FencedError       73  permanent  another process has taken this client's place
     ├── KafkaError        69  passing    a broker cannot be reached, or refuses
     └── LimitError        75  passing    something that must be there did not come within its limit
 
@@ -71,6 +72,12 @@ class SpaceLackError(WorkerError):
     """Memory or disk ran out. With less beside it, or more of it, a restart can help."""
 
     status = os.EX_OSERR
+
+
+class FencedError(WorkerError):
+    """Another process answers for this client. A restart would take the place back, and be fenced in turn."""
+
+    status = os.EX_CANTCREAT
 
 
 class KafkaError(WorkerError):

@@ -73,6 +73,7 @@ class ModelMessage:
         version: number of the round, or LAST_VERSION.
         architecture: JSON text of a Keras 2 or Keras 3 model.
         compile_args: as Keras writes them.
+        topic_id: of the control topic, which tells it from one of the same name that was deleted.
     """
 
     place: str
@@ -82,6 +83,7 @@ class ModelMessage:
     settings: TrainingSettings
     architecture: str
     compile_args: Mapping[str, Any]
+    topic_id: str = ""
 
     @property
     def identity(self) -> Identity:
@@ -178,5 +180,22 @@ def encode_reply(weights: OffsetRange, message: ModelMessage, metrics: Metrics, 
         "version": message.reply_version,
         "metrics": metrics.as_json(),
         "num_data": num_data,
+        "answers": _answers(message),
     }
     return json.dumps(reply, allow_nan=False).encode()
+
+
+def is_reply_to(value: bytes | None, message: ModelMessage) -> bool:
+    """Whether a reply, of whichever worker, answers a message; False for what is no reply."""
+    try:
+        reply = json.loads(value or b"")
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(reply, dict):
+        return False
+    return (reply.get("version"), reply.get("answers")) == (message.reply_version, _answers(message))
+
+
+def _answers(message: ModelMessage) -> dict[str, str]:
+    """What tells a message from all others, for ourselves: versions start over when a federation does, and so do offsets."""
+    return {"topic": message.spec, "topic_id": message.topic_id}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 from confluent_kafka import KafkaError as ClientError
 
-# Both clients, ends and reads: what an aborted transaction left is neither a model nor a sample.
-ISOLATION = "read_committed"
+Isolation = Literal["read_committed", "read_uncommitted"]
+# Ends and reads alike: what an aborted transaction left is neither a model nor a sample.
+READ_COMMITTED: Isolation = "read_committed"
+READ_UNCOMMITTED: Isolation = "read_uncommitted"
 
 # An array may be as large as Kafka's protocol lets a message be.
 MAX_RECEIVE_BYTES = 2_147_483_647 - 512
@@ -49,7 +51,7 @@ class Cluster:
         )
 
 
-def librdkafka_config(cluster: Cluster, group: str, wait_ms: int) -> dict[str, Any]:
+def librdkafka_config(cluster: Cluster, group: str, wait_ms: int, isolation: Isolation = READ_COMMITTED) -> dict[str, Any]:
     """For a confluent-kafka consumer that is assigned its partitions, looks at no topic into being, and never jumps.
 
     `auto.offset.reset=error`: an offset that is gone must not silently become another. No member of the group: a fit longer
@@ -57,10 +59,11 @@ def librdkafka_config(cluster: Cluster, group: str, wait_ms: int) -> dict[str, A
 
     Args:
         wait_ms: READ_WAIT_MS or FOLLOW_WAIT_MS.
+        isolation: of what is read, and of where the log ends.
     """
     return _connection(cluster, group) | {
         "group.id": group,
-        "isolation.level": ISOLATION,
+        "isolation.level": isolation,
         "enable.auto.commit": False,
         "auto.offset.reset": "error",
         "enable.partition.eof": True,
@@ -73,9 +76,13 @@ def librdkafka_config(cluster: Cluster, group: str, wait_ms: int) -> dict[str, A
     }
 
 
-def librdkafka_producer_config(cluster: Cluster, client_id: str) -> dict[str, Any]:
-    """For a confluent-kafka producer that sends each record once and in order, and tells of it when all replicas have it."""
-    return _connection(cluster, client_id) | {
+def librdkafka_producer_config(cluster: Cluster, client_id: str, transaction_limit_s: float | None = None) -> dict[str, Any]:
+    """For a confluent-kafka producer that sends each record once and in order, and tells of it when all replicas have it.
+
+    Args:
+        transaction_limit_s: the longest that a transaction may be open before the broker aborts it; None = no transactions.
+    """
+    config = _connection(cluster, client_id) | {
         "acks": "all",
         "enable.idempotence": True,
         "message.max.bytes": MAX_SEND_BYTES,
@@ -83,6 +90,11 @@ def librdkafka_producer_config(cluster: Cluster, client_id: str) -> dict[str, An
         "linger.ms": 0,
         "delivery.timeout.ms": 0,  # without: how long to wait is for whoever sends
     }
+    if transaction_limit_s is not None:
+        limit_ms = int(transaction_limit_s * 1000)
+        # librdkafka lets no record wait for longer than its transaction may.
+        config |= {"transactional.id": client_id, "transaction.timeout.ms": limit_ms, "delivery.timeout.ms": limit_ms}
+    return config
 
 
 def _connection(cluster: Cluster, client_id: str) -> dict[str, Any]:

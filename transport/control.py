@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from protocol.errors import DataError, KafkaError, ModelError
 from protocol.messages import Identity, ModelMessage, parse_model_message
 from protocol.stream_spec import OffsetRange
 from protocol.topics import Federation
-from transport.interfaces import LogReader, Record, Topics, offset_of, place
+from transport.interfaces import LogReader, Offsets, Record, Topics, offset_of, place
 from transport.patience import Patience
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,19 @@ class _Announced:
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a model comes to be answered once, whatever ends a worker when.
+
+    Attributes:
+        offsets: what commits the offset of a model that is answered.
+        was_answered: whether a model that is not committed is answered all the same.
+    """
+
+    offsets: Offsets
+    was_answered: Callable[[ModelMessage], bool]
+
+
 class ControlTopic:
     """Gives the newest model that this client has not answered, and keeps what it has.
 
@@ -50,6 +63,7 @@ class ControlTopic:
 
     Args:
         wait_limit_s: longest wait for the cloud's topics, and for a model; None = without limit.
+        delivery: None = the reader commits, and nothing is answered that is not committed.
         meanwhile: called often while it waits; what it raises ends the wait.
     """
 
@@ -60,7 +74,7 @@ class ControlTopic:
         federation: Federation,
         wait_limit_s: float | None,
         *,
-        look_every_s: float = LOOK_EVERY_S,
+        delivery: Delivery | None = None,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         self._reader = reader
@@ -68,7 +82,7 @@ class ControlTopic:
         self._federation = federation
         self._topic = federation.model_control
         self._wait_limit_s = wait_limit_s
-        self._look_every_s = look_every_s
+        self._delivery = delivery or Delivery(reader, lambda _model: False)
         self._meanwhile = meanwhile
         self._topic_id: str | None = None
         self._position = 0
@@ -102,10 +116,13 @@ class ControlTopic:
 
     def commit(self, model: ModelMessage) -> None:
         """Note that a model is answered; neither it nor what it superseded comes again, also after a restart."""
+        self._commit(model, self._delivery.offsets)
+
+    def _commit(self, model: ModelMessage, offsets: Offsets) -> None:
         [answered] = [one for one in self._unanswered if one.place == model.place]
         self._settle(answered.offset + 1)
         self._is_finished = model.is_last
-        self._reader.commit(self._topic, PARTITION, answered.offset + 1, self._topic_id or "")
+        offsets.commit(self._topic, PARTITION, answered.offset + 1, self._topic_id or "")
 
     def _open(self) -> None:
         """Wait for the cloud's topics, then read the control topic's past."""
@@ -123,6 +140,12 @@ class ControlTopic:
         self._is_finished = bool(answered) and _is_last(answered[-1])
         self._settle(answered_end)
         log.info("joined federation=%s as client=%s", self._federation.model_id, self._federation.client_id)
+        pending = self._newest()
+        if pending is not None and self._delivery.was_answered(pending):
+            log.info(
+                "version=%d was answered by a worker that ended before it could commit, at %s", pending.version, pending.place
+            )
+            self._commit(pending, self._reader)
 
     def _answered_end(self) -> int:
         committed = self._reader.committed(self._topic, PARTITION)
@@ -164,7 +187,7 @@ class ControlTopic:
             messages, reached = [], -1
         self._unanswered.extend(_announced(message) for message in messages)
         self._position = max(self._position, reached)
-        is_quiet = not messages and time.monotonic() - self._looked > self._look_every_s
+        is_quiet = not messages and time.monotonic() - self._looked > LOOK_EVERY_S
         if messages or self._topic_id is None or (is_quiet and self._starts_over()):
             self._catch_up()
         elif is_quiet:
@@ -176,7 +199,7 @@ class ControlTopic:
             return None
         if len(new) > 1:
             log.info("superseded models=%d, trained is the newest", len(new) - 1)
-        return new[-1].parse()
+        return replace(new[-1].parse(), topic_id=self._topic_id or "")
 
     def _starts_over(self) -> bool:
         """Whether the topic is no longer the one that was opened."""

@@ -2,12 +2,14 @@
 
 LogReader   transport.reader.Reader    reads ranges and follows a partition, keeps a group's offset
 Topics      transport.admin.Admin      says which topics are there, makes the reply topic
-Sender      transport.writer.Writer    sends records and waits for their acknowledgement
+Sender      transport.writer.Writer    sends records and waits for their acknowledgement, in transactions or without
+Offsets     either of the two          keeps a group's offset: a Writer within a transaction, a Reader at once
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from protocol.errors import DataError, WorkerError
@@ -29,7 +31,14 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...
 
 
-class LogReader(Protocol):
+class Offsets(Protocol):
+    """Keeps the offset of a consumer group."""
+
+    def commit(self, topic: str, partition: int, offset: int, metadata: str) -> None:
+        """Commit an offset of the group."""
+
+
+class LogReader(Offsets, Protocol):
     """Reads one Kafka by position, and creates no topic by looking at it."""
 
     cluster: Cluster
@@ -42,9 +51,6 @@ class LogReader(Protocol):
 
     def committed(self, topic: str, partition: int) -> tuple[int, str] | None:
         """The group's committed offset and its metadata; None where it has none."""
-
-    def commit(self, topic: str, partition: int, offset: int, metadata: str) -> None:
-        """Commit an offset of the group."""
 
     def read(self, wanted: OffsetRange, *, gone: type[WorkerError] = DataError) -> Iterator[list[Record]]:
         """Yield the records of a range as they come, in offset order, and end on position: offsets may have gaps.
@@ -92,6 +98,17 @@ class Sender(Protocol):
 
         Raises:
             KafkaError: one of them was refused, or not acknowledged in time.
+            FencedError: another process has taken this one's place.
+        """
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Within it, whoever reads committed sees all that is sent and the offsets that go along, or nothing.
+
+        What ends it with an exception aborts it. Without transactions it holds nothing together.
+
+        Raises:
+            KafkaError: it was not committed.
+            FencedError: another process has taken this one's place.
         """
 
 

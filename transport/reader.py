@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError as ClientError
 
 from protocol.errors import DataError, KafkaError, LimitError, WorkerError
 from protocol.stream_spec import OffsetRange
-from transport.clients import FOLLOW_WAIT_MS, READ_WAIT_MS, Cluster, Heard, librdkafka_config
+from transport.clients import FOLLOW_WAIT_MS, READ_COMMITTED, READ_WAIT_MS, Cluster, Heard, Isolation, librdkafka_config
 from transport.interfaces import Record, offset_of
 from transport.patience import Patience
 
@@ -37,10 +37,12 @@ class Reader:
         cluster: the Kafka to read.
         group: consumer group for the offsets that `commit` keeps.
         answer_limit_s: longest wait for a broker's answer, and for offsets that must come.
+        isolation: whether records of open and aborted transactions are read too.
     """
 
-    def __init__(self, cluster: Cluster, group: str, answer_limit_s: float) -> None:
+    def __init__(self, cluster: Cluster, group: str, answer_limit_s: float, isolation: Isolation = READ_COMMITTED) -> None:
         self.cluster = cluster
+        self._isolation: Isolation = isolation
         self._limit_s = answer_limit_s
         self._group = group
         self._heard = Heard()
@@ -87,6 +89,10 @@ class Reader:
 
         self._ask(commit)
 
+    def membership(self) -> Any:
+        """The group as a transaction of librdkafka's producer wants it; within `with`."""
+        return self._consumer.consumer_group_metadata()
+
     def read(self, wanted: OffsetRange, *, gone: type[WorkerError] = DataError) -> Iterator[list[Record]]:
         position = wanted.start
         if position == wanted.end:
@@ -129,7 +135,7 @@ class Reader:
         return self._consume(self._follower, most, POLL_S, gone)
 
     def _open(self, wait_ms: int) -> Any:
-        return Consumer(librdkafka_config(self.cluster, self._group, wait_ms), **self._heard.options())
+        return Consumer(librdkafka_config(self.cluster, self._group, wait_ms, self._isolation), **self._heard.options())
 
     def _consume(self, consumer: Any, most: int, limit_s: float, gone: type[WorkerError]) -> tuple[list[Record], int]:
         """Records and the position after them, as `poll` gives them."""

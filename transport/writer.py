@@ -1,41 +1,99 @@
-"""Writing records to the cloud's Kafka, every acknowledgement looked at."""
+"""Writing records to the cloud's Kafka, every acknowledgement looked at, all of a reply in one transaction."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import KafkaError as ClientError
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException, Producer, TopicPartition
 
-from protocol.errors import KafkaError
+from protocol.errors import FencedError, KafkaError, LimitError, WorkerError
 from transport.clients import Cluster, Heard, librdkafka_producer_config
+from transport.patience import Patience
+
+log = logging.getLogger(__name__)
 
 POLL_S = 0.5  # the longest call that a signal waits for
+ABORT_LIMIT_S = 2.0  # what is not aborted by then, the next worker of this client aborts when it starts
+
+
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """What a Writer needs for transactions.
+
+    Attributes:
+        membership: the consumer group whose offsets go along, as librdkafka has it.
+        limit_s: the longest that one may be open; a killed worker's, which nobody goes on with, the broker aborts then.
+    """
+
+    membership: Callable[[], Any]
+    limit_s: float
 
 
 class Writer:
     """A Sender: an idempotent producer that waits until all replicas have what it sends.
 
     Its batches hold at most 16 kB, or one larger record, so no batch passes a topic's limit that its records keep to.
+
+    With transactions, whoever enters it with the same client id later fences this one, and ends what it left open.
+
+    Args:
+        client_id: also the transactional id.
+        answer_limit_s: longest wait for an acknowledgement.
+        transactions: None = records stand as soon as they are acknowledged.
     """
 
-    def __init__(self, cluster: Cluster, client_id: str, answer_limit_s: float) -> None:
+    def __init__(
+        self, cluster: Cluster, client_id: str, answer_limit_s: float, transactions: Transactions | None = None
+    ) -> None:
         self._cluster = cluster
+        self._client_id = client_id
         self._limit_s = answer_limit_s
-        self._config = librdkafka_producer_config(cluster, client_id)
+        self._transactions = transactions
+        self._config = librdkafka_producer_config(cluster, client_id, transactions.limit_s if transactions else None)
         self._heard = Heard()
         self._producer: Any = None  # made on entry
+        self._begun: float | None = None  # when the open transaction was
 
     def __enter__(self) -> Self:
         self._producer = Producer(self._config, **self._heard.options())
+        if self._transactions is not None:
+            self._ask("preparing transactions", self._producer.init_transactions)
         return self
 
     def __exit__(self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None) -> None:
         self._producer.purge()  # what was sent is acknowledged already, or has failed
         self._producer = None
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        if self._transactions is None:
+            yield
+            return
+        self._begun = time.monotonic()
+        try:
+            self._ask("beginning a transaction", lambda _timeout: self._producer.begin_transaction())
+            yield
+            self._ask("committing a transaction", self._producer.commit_transaction)
+        except BaseException:
+            self._abort()
+            raise
+        finally:
+            self._begun = None
+
+    def commit(self, topic: str, partition: int, offset: int, metadata: str) -> None:
+        if self._transactions is None:
+            raise RuntimeError("an offset to be committed without transactions")
+        offsets, membership = [TopicPartition(topic, partition, offset, metadata)], self._transactions.membership()
+        self._ask(
+            "committing an offset", lambda timeout: self._producer.send_offsets_to_transaction(offsets, membership, timeout)
+        )
 
     def send(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> list[int]:
         offsets: list[int] = []
@@ -51,12 +109,11 @@ class Writer:
             for key, value in records:
                 while not self._took(topic, key, value, delivered):
                     self._await(topic)  # librdkafka keeps 1 GiB at a time
+            self._await(topic)
         except KafkaException as exc:
             refusals.append(exc.args[0])
-        self._await(topic)
         if refusals:
-            error = refusals[0]
-            raise KafkaError(f"{self._cluster} did not take a record for {topic}: {error.str()} ({error.name()})")
+            raise self._failed(refusals[0], f"sending to {topic}")
         return offsets
 
     def _took(self, topic: str, key: bytes, value: bytes, delivered: Callable[[ClientError | None, Any], None]) -> bool:
@@ -75,3 +132,62 @@ class Writer:
                 left, heard = remaining, time.monotonic()
             elif time.monotonic() - heard > self._limit_s:
                 raise KafkaError(self._cluster.silent(self._limit_s, f"sending to {topic}: {self._heard.last}"))
+
+    def _ask(self, doing: str, call: Callable[[float], object]) -> None:
+        """Call until the broker has done it, or the limit has passed; librdkafka goes on where a call left off."""
+        deadline = time.monotonic() + self._limit_s
+        patience = Patience(f"an answer of {self._cluster} while {doing}", None)
+        while True:
+            try:
+                call(POLL_S)
+            except KafkaException as exc:
+                error: ClientError = exc.args[0]
+                if not error.retriable():
+                    raise self._failed(error, doing) from exc
+                if time.monotonic() > deadline:
+                    raise KafkaError(self._cluster.silent(self._limit_s, f"{doing}: {self._heard.last}")) from exc
+                patience.tick()
+            else:
+                return
+
+    def _abort(self) -> None:
+        """What of this fails, fails for the reason that is being told already; the next worker's start aborts as well."""
+        try:
+            self._producer.purge()
+            self._producer.abort_transaction(ABORT_LIMIT_S)
+        except KafkaException as exc:
+            log.debug("a transaction was left open: %s", exc)
+
+    def _failed(self, error: ClientError, doing: str) -> WorkerError:
+        limit_s = None if self._transactions is None else self._transactions.limit_s
+        if limit_s is not None and self._begun is not None and time.monotonic() - self._begun >= limit_s:
+            return LimitError(
+                f"the reply was not sent to {self._cluster} within {limit_s:g} s, and its transaction was aborted; "
+                "TRANSACTION_LIMIT_S sets the limit"
+            )
+        if error.code() in _FENCED:
+            return FencedError(
+                f"another process answers for {self._client_id} and has taken this one's place ({error.name()}): "
+                "do two Jobs have the same FEDERATED_MODEL_ID and FEDERATED_CLIENT_ID?"
+            )
+        if error.code() == ClientError.INVALID_TRANSACTION_TIMEOUT:
+            return KafkaError(
+                f"{self._cluster} does not let a transaction be open for {limit_s:g} s: lower TRANSACTION_LIMIT_S, or raise "
+                "transaction.max.timeout.ms of its brokers"
+            )
+        if error.code() == ClientError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+            return KafkaError(
+                f"{self._cluster} does not allow this client the transactional id {self._client_id}: allow it (WRITE and "
+                "DESCRIBE), or set DELIVERY=at-least-once"
+            )
+        return KafkaError(f"{self._cluster} refused while {doing}: {error.str()} ({error.name()})")
+
+
+_FENCED = frozenset(
+    {
+        ClientError._FENCED,
+        ClientError.PRODUCER_FENCED,
+        ClientError.INVALID_PRODUCER_EPOCH,
+        ClientError.INVALID_PRODUCER_ID_MAPPING,
+    }
+)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import socket
+import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,20 +17,26 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
-from protocol.errors import DataError, KafkaError, LimitError, ModelError
+from protocol.errors import DataError, FencedError, KafkaError, LimitError, ModelError
 from protocol.messages import Metrics
 from protocol.stream_spec import OffsetRange
 from protocol.topics import Federation
 from tests.support.fake_kafka import FakeKafka, FakeReader, FakeSender, FakeTopics
 from tests.support.messages import model_message
 from transport.admin import Admin
-from transport.clients import Cluster
-from transport.interfaces import LogReader, Record, Sender, Topics, place
+from transport.clients import READ_COMMITTED, READ_UNCOMMITTED, Cluster, Isolation
+from transport.interfaces import LogReader, Offsets, Record, Sender, Topics, place
 from transport.reader import Reader
-from transport.writer import Writer
+from transport.replies import ReplyLog
+from transport.writer import Transactions, Writer
 
 LIMIT_S = 1.0
+EVENTUALLY_S = 20.0
 Pairs = Sequence[tuple[bytes | None, bytes | None]]
+
+
+class TransactionalSender(Sender, Offsets, Protocol):
+    """What keeps an offset together with what it sends."""
 
 
 class AnyKafka(Protocol):
@@ -37,13 +45,22 @@ class AnyKafka(Protocol):
     topics: Topics
     sender: Sender
 
-    def reader(self, group: str) -> LogReader: ...
+    def reader(self, group: str, isolation: Isolation = READ_COMMITTED) -> LogReader: ...
+    def transactional(self, client: str, group: str) -> TransactionalSender: ...
     def create(self, topic: str, partitions: int = 1, message_bytes: int = 1_048_588) -> None: ...
     def delete(self, topic: str) -> None: ...
     def write(self, topic: str, records: Pairs, partition: int = 0) -> list[int]: ...
     def expire(self, topic: str, low: int) -> None: ...
     def leave_gap(self, topic: str) -> None: ...
     def exists(self, topic: str) -> bool: ...
+
+
+def eventually(look: Callable[[], object], expected: object) -> None:
+    """Look until something is as expected."""
+    deadline = time.monotonic() + EVENTUALLY_S
+    while (seen := look()) != expected:
+        assert time.monotonic() < deadline, f"still {seen}, expected {expected}"
+        time.sleep(0.01)
 
 
 class InMemory:
@@ -58,8 +75,11 @@ class InMemory:
             self._kafka.expire,
         )
 
-    def reader(self, group: str) -> LogReader:
-        return FakeReader(self._kafka, group)
+    def reader(self, group: str, isolation: Isolation = READ_COMMITTED) -> LogReader:
+        return FakeReader(self._kafka, group, isolation)
+
+    def transactional(self, client: str, group: str) -> TransactionalSender:
+        return FakeSender(self._kafka, client, group)
 
     def leave_gap(self, topic: str) -> None:
         self._kafka.pass_over(topic, 2)
@@ -79,8 +99,13 @@ class Real:
         self.topics = stack.enter_context(Admin(self._cluster, "contract", LIMIT_S))
         self.sender = stack.enter_context(Writer(self._cluster, "contract", LIMIT_S))
 
-    def reader(self, group: str) -> LogReader:
-        return self._stack.enter_context(Reader(self._cluster, group, LIMIT_S))
+    def reader(self, group: str, isolation: Isolation = READ_COMMITTED) -> LogReader:
+        return self._stack.enter_context(Reader(self._cluster, group, LIMIT_S, isolation))
+
+    def transactional(self, client: str, group: str) -> TransactionalSender:
+        member = self._stack.enter_context(Reader(self._cluster, group, LIMIT_S))
+        transactions = Transactions(member.membership, limit_s=60)
+        return self._stack.enter_context(Writer(self._cluster, client, 10, transactions))
 
     def create(self, topic: str, partitions: int = 1, message_bytes: int = 1_048_588, compression: str = "producer") -> None:
         configs = {"max.message.bytes": str(message_bytes), "compression.type": compression}
@@ -101,9 +126,11 @@ class Real:
         producer: Any = KafkaProducer(bootstrap_servers=self._bootstrap, transactional_id=str(uuid.uuid4()))
         producer.init_transactions()
         producer.begin_transaction()
-        producer.send(topic, key=b"k", value=b"aborted").get(10)
+        offset = producer.send(topic, key=b"k", value=b"aborted").get(10).offset
         producer.abort_transaction()
         producer.close()
+        reader = self.reader("gap")
+        eventually(lambda: reader.bounds(topic, 0)[1], offset + 2)  # the marker comes after the answer
 
     def exists(self, topic: str) -> bool:
         return topic in self._admin.list_topics()
@@ -254,11 +281,9 @@ def test_a_topic_made_anew_has_another_id(kafka: AnyKafka, topic: str) -> None:
     first = kafka.topics.topic_id(topic)
     assert first == kafka.topics.topic_id(topic)
     kafka.delete(topic)
-    for _ in range(1000):
-        if kafka.topics.topic_id(topic) is None:
-            break
+    eventually(lambda: kafka.topics.topic_id(topic), None)
     kafka.create(topic)
-    assert kafka.topics.topic_id(topic) not in (None, first)
+    eventually(lambda: kafka.topics.topic_id(topic) not in (None, first), True)  # noqa: FBT003 - what it comes to
 
 
 def test_a_reply_topic_is_made_with_one_partition_and_takes_what_it_must(kafka: AnyKafka, topic: str) -> None:
@@ -288,6 +313,109 @@ def test_a_record_that_the_topic_refuses_is_an_error(kafka: AnyKafka, topic: str
     kafka.create(topic, 1, 50_000)
     with pytest.raises(KafkaError, match=rf"{topic}.*MSG_SIZE_TOO_LARGE"):
         kafka.sender.send(topic, [(b"k", bytes(60_000))])
+
+
+def everything(reader: LogReader, topic: str) -> list[bytes | None]:
+    return values(reader.read(OffsetRange(topic, 0, *reader.bounds(topic, 0))))
+
+
+def test_what_a_transaction_holds_is_seen_at_once_with_its_offset(kafka: AnyKafka, topic: str) -> None:
+    replies = f"{topic}-replies"
+    kafka.create(topic)
+    kafka.create(replies)
+    committed, uncommitted = kafka.reader(topic), kafka.reader(topic, READ_UNCOMMITTED)
+    writer = kafka.transactional(topic, topic)
+    for offset in (1, 2):  # a transaction leaves nothing behind that is in the way of the next one
+        with writer.transaction():
+            writer.send(topic, numbered(0, 2))
+            writer.send(replies, [(b"k", b"reply")])
+            writer.commit(topic, 0, offset, "some-id")
+            assert len(everything(committed, replies)) == offset - 1
+            assert len(everything(uncommitted, replies)) == offset
+        eventually(lambda: len(everything(committed, topic)), 2 * offset)  # markers come after the answer
+        eventually(lambda: len(everything(committed, replies)), offset)
+        assert committed.committed(topic, 0) == (offset, "some-id")
+
+
+def test_a_transaction_that_is_not_finished_leaves_nothing_for_who_reads_committed(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic)
+    writer = kafka.transactional(topic, topic)
+    with pytest.raises(KeyboardInterrupt), writer.transaction():
+        writer.send(topic, numbered(0, 2))
+        writer.commit(topic, 0, 1, "")
+        raise KeyboardInterrupt
+    assert everything(kafka.reader(topic), topic) == []
+    assert everything(kafka.reader(topic, READ_UNCOMMITTED), topic) == [b"0", b"1"]
+    assert kafka.reader(topic).committed(topic, 0) is None
+    with writer.transaction():
+        writer.send(topic, numbered(2, 3))
+    eventually(lambda: everything(kafka.reader(topic), topic), [b"2"])
+
+
+def test_a_successor_ends_what_was_left_open_and_fences(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic)
+    older = kafka.transactional(topic, topic)
+    with pytest.raises(FencedError, match=f"another process answers for {topic}"), older.transaction():
+        older.send(topic, numbered(0, 1))
+        newer = kafka.transactional(topic, topic)
+        assert everything(kafka.reader(topic), topic) == []
+        older.commit(topic, 0, 1, "")
+        older.send(topic, numbered(1, 2))
+    with newer.transaction():
+        newer.send(topic, numbered(2, 3))
+    eventually(lambda: everything(kafka.reader(topic), topic), [b"2"])
+
+
+def test_without_transactions_what_is_sent_stands_at_once(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic)
+    with pytest.raises(KeyboardInterrupt), kafka.sender.transaction():
+        kafka.sender.send(topic, numbered(0, 1))
+        raise KeyboardInterrupt
+    assert everything(kafka.reader("g"), topic) == [b"0"]
+
+
+@pytest.mark.parametrize(("isolation", "seen"), [(READ_UNCOMMITTED, 1), (READ_COMMITTED, 0)])
+def test_a_reply_that_was_not_committed_is_seen_by_whoever_reads_uncommitted(
+    kafka: AnyKafka, topic: str, isolation: Isolation, seen: int
+) -> None:
+    federation = Federation(topic, "c1")
+    kafka.create(federation.reply_control)
+    writer = kafka.transactional(federation.group, federation.group)
+    sink = FederatedKafkaMLAggregationSink(writer, kafka.topics, federation)
+    message, metrics = model_message(version=3), Metrics(training={"loss": [0.5]}, validation={"loss": [0.5]})
+    with pytest.raises(KeyboardInterrupt), sink.transaction():
+        sink.send([np.zeros(3)], message, metrics, 1)
+        raise KeyboardInterrupt
+    replies = ReplyLog(lambda: nullcontext(kafka.reader(topic, isolation)), federation)
+    assert replies.holds(message) == bool(seen)
+    assert not replies.holds(replace(message, version=4))
+    assert not replies.holds(replace(message, spec="other:0:0:4"))
+    assert not replies.holds(replace(message, topic_id="of a topic made anew"))
+    other = ReplyLog(lambda: nullcontext(kafka.reader(topic, isolation)), Federation(topic, "c2"))
+    assert not other.holds(message)
+
+
+def test_a_transaction_that_brokers_do_not_let_last_so_long_is_named(bootstrap: str) -> None:
+    cluster = Cluster("test", "KAFKA_BOOTSTRAP", bootstrap)
+    with (
+        pytest.raises(KafkaError, match=r"does not let a transaction be open for 1e\+06 s: lower TRANSACTION_LIMIT_S"),
+        Writer(cluster, "contract", LIMIT_S, Transactions(lambda: None, 1_000_000)),
+    ):
+        pass
+
+
+def test_a_reply_that_takes_longer_than_a_transaction_may_is_named(bootstrap: str, topic: str) -> None:
+    with ExitStack() as stack:
+        kafka = Real(bootstrap, stack)
+        kafka.create(topic)
+        member = stack.enter_context(Reader(kafka._cluster, topic, LIMIT_S))
+        writer = stack.enter_context(Writer(kafka._cluster, topic, LIMIT_S, Transactions(member.membership, 1)))
+        told = r"within 1 s, and its transaction was aborted; TRANSACTION_LIMIT_S sets the limit"
+        with pytest.raises(LimitError, match=told), writer.transaction():
+            writer.send(topic, numbered(0, 1))
+            time.sleep(13)  # a broker looks for transactions to abort every 10 s
+            writer.send(topic, numbered(1, 2))
+        assert everything(kafka.reader("g"), topic) == []
 
 
 def test_an_open_transaction_ends_the_committed_log(bootstrap: str, topic: str) -> None:

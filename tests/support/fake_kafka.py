@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from protocol.errors import DataError, KafkaError, LimitError, WorkerError
+from protocol.errors import DataError, FencedError, KafkaError, LimitError, WorkerError
 from protocol.stream_spec import OffsetRange
-from transport.clients import Cluster
+from transport.clients import READ_COMMITTED, Cluster, Isolation
 from transport.interfaces import Record, offset_of
 
 RECORD_OVERHEAD_BYTES = 79  # what Apache Kafka counts beside key and value of a record alone in its batch
@@ -39,11 +40,18 @@ class FakeRecord:
 
 @dataclass
 class FakeLog:
-    """One partition: records by offset, with gaps; `low` is the first offset that is left, `high` the next to be written."""
+    """One partition: records by offset, with gaps; `low` is the first offset that is left, `high` the next to be written.
+
+    Attributes:
+        stable: where the log ends for whoever reads committed, while a transaction is open; None = none is.
+        aborted: offsets of records that nobody sees who reads committed.
+    """
 
     records: dict[int, tuple[bytes | None, bytes | None]] = field(default_factory=dict)
     low: int = 0
     high: int = 0
+    stable: int | None = None
+    aborted: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -59,6 +67,7 @@ class FakeKafka:
     def __init__(self) -> None:
         self.topics: dict[str, FakeTopic] = {}
         self.offsets: dict[tuple[str, str, int], tuple[int, str]] = {}
+        self.senders: dict[str, FakeSender] = {}  # those with transactions, the newest of each client
         self._ids = itertools.count()
 
     def create(self, topic: str, partitions: int = 1, message_bytes: int = 1_048_588) -> None:
@@ -90,7 +99,8 @@ class FakeKafka:
 class FakeReader:
     """A LogReader over a FakeKafka. It waits for nothing: what is not there does not come."""
 
-    def __init__(self, kafka: FakeKafka, group: str) -> None:
+    def __init__(self, kafka: FakeKafka, group: str, isolation: Isolation = READ_COMMITTED) -> None:
+        self._reads_committed = isolation == READ_COMMITTED
         self.cluster = Cluster("fake", "FAKE_BOOTSTRAP_SERVERS", "fake:9092")
         self._kafka = kafka
         self._group = group
@@ -102,7 +112,7 @@ class FakeReader:
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         log = self._kafka.topics[topic].logs[partition]
-        return log.low, log.high
+        return log.low, log.high if log.stable is None or not self._reads_committed else log.stable
 
     def committed(self, topic: str, partition: int) -> tuple[int, str] | None:
         return self._kafka.offsets.get((self._group, topic, partition))
@@ -145,7 +155,12 @@ class FakeReader:
 
     def _between(self, topic: str, partition: int, start: int, end: int) -> list[Record]:
         log = self._kafka.topics[topic].logs[partition]
-        return [FakeRecord((topic, partition, at), pair) for at, pair in sorted(log.records.items()) if start <= at < end]
+        unseen = log.aborted if self._reads_committed else set()
+        return [
+            FakeRecord((topic, partition, at), pair)
+            for at, pair in sorted(log.records.items())
+            if start <= at < end and at not in unseen
+        ]
 
 
 class FakeTopics:
@@ -165,15 +180,62 @@ class FakeTopics:
 
 
 class FakeSender:
-    """A Sender into a FakeKafka."""
+    """A Sender into a FakeKafka.
 
-    def __init__(self, kafka: FakeKafka) -> None:
+    Args:
+        transactional: the client, where it sends in transactions; who comes later under the same name fences it.
+        group: whose offsets it commits.
+    """
+
+    def __init__(self, kafka: FakeKafka, transactional: str | None = None, group: str = "") -> None:
         self._kafka = kafka
+        self._transactional = transactional
+        self._group = group
+        self._sent: dict[str, list[int]] = {}
+        self._offsets: dict[tuple[str, str, int], tuple[int, str]] = {}
+        if transactional is not None:
+            if (older := kafka.senders.get(transactional)) is not None:
+                older._end(is_aborted=True)
+            kafka.senders[transactional] = self
 
     def send(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> list[int]:
         offsets: list[int] = []
         for key, value in records:
+            self._check()
             if len(key) + len(value) + RECORD_OVERHEAD_BYTES > self._kafka.topics[topic].message_bytes:
                 raise KafkaError(f"{topic} does not take {len(value)} bytes: MSG_SIZE_TOO_LARGE")
             offsets += self._kafka.write(topic, [(key, value)])
+            if self._transactional is not None:
+                log = self._kafka.topics[topic].logs[0]
+                log.stable = offsets[0] if log.stable is None else log.stable
+                self._sent.setdefault(topic, []).append(offsets[-1])
         return offsets
+
+    def commit(self, topic: str, partition: int, offset: int, metadata: str) -> None:
+        self._check()
+        self._offsets[self._group, topic, partition] = (offset, metadata)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        try:
+            yield
+            self._check()
+        except BaseException:
+            self._end(is_aborted=True)
+            raise
+        self._end(is_aborted=False)
+
+    def _end(self, *, is_aborted: bool) -> None:
+        for topic, offsets in self._sent.items():
+            log = self._kafka.topics[topic].logs[0]
+            log.stable = None
+            log.high += 1  # the marker
+            if is_aborted:
+                log.aborted.update(offsets)
+        if not is_aborted:
+            self._kafka.offsets |= self._offsets
+        self._sent, self._offsets = {}, {}
+
+    def _check(self) -> None:
+        if self._transactional is not None and self._kafka.senders[self._transactional] is not self:
+            raise FencedError(f"another process answers for {self._transactional}")

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+import transport.control
 from protocol.errors import DataError, LimitError, ModelError, WorkerError
 from protocol.messages import ModelMessage
 from protocol.topics import Federation
 from tests.support.fake_kafka import FakeKafka, FakeReader, FakeTopics
 from tests.support.messages import model_json
-from transport.control import ControlTopic
+from transport.control import ControlTopic, Delivery
 from transport.interfaces import Record
 
 FEDERATION = Federation("dig1", "c1")
@@ -201,8 +202,11 @@ class WatchedReader(FakeReader):
 
 
 @pytest.mark.parametrize("messages", [1, 2, 5])
-def test_topics_made_anew_under_a_waiting_worker_are_all_new(cloud: Cloud, messages: int) -> None:
+def test_topics_made_anew_under_a_waiting_worker_are_all_new(
+    cloud: Cloud, messages: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whether the new log ends before, at or after the offset that is waited for."""
+    monkeypatch.setattr(transport.control, "LOOK_EVERY_S", 0.0)
     announced = [cloud.announce(version) for version in (0, 1)]
 
     def start_over() -> None:
@@ -211,14 +215,15 @@ def test_topics_made_anew_under_a_waiting_worker_are_all_new(cloud: Cloud, messa
             cloud.repeat(announced[0])
 
     reader = WatchedReader(cloud.kafka, start_over)
-    client = ControlTopic(reader, FakeTopics(cloud.kafka), FEDERATION, wait_limit_s=5.0, look_every_s=0.0)
+    client = ControlTopic(reader, FakeTopics(cloud.kafka), FEDERATION, wait_limit_s=5.0)
     assert answer(client).version == 1
     assert answer(client).version == 0
 
 
-def test_a_topic_deleted_under_a_waiting_worker_is_waited_for(cloud: Cloud) -> None:
+def test_a_topic_deleted_under_a_waiting_worker_is_waited_for(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport.control, "LOOK_EVERY_S", 0.0)
     reader = WatchedReader(cloud.kafka, lambda: cloud.kafka.delete(FEDERATION.model_control))
-    client = ControlTopic(reader, FakeTopics(cloud.kafka), FEDERATION, wait_limit_s=0.2, look_every_s=0.0)
+    client = ControlTopic(reader, FakeTopics(cloud.kafka), FEDERATION, wait_limit_s=0.2)
     with pytest.raises(LimitError, match="the cloud to create the topics of federation dig1"):
         client.next_model()
 
@@ -253,3 +258,39 @@ def test_a_wait_says_so_and_ends_at_its_limit(cloud: Cloud, caplog: pytest.LogCa
     assert [record.getMessage() for record in caplog.records if record.getMessage().startswith("waiting")] == [
         "waiting for the next model on FED-dig1-model_control_topic seconds=0"
     ]
+
+
+def client_that_answered(cloud: Cloud, *answered: int) -> ControlTopic:
+    """A client that begins anew, and of which a former life has left replies to these versions, none of them committed."""
+    reader = FakeReader(cloud.kafka, FEDERATION.group)
+    delivery = Delivery(reader, lambda model: model.version in answered)
+    return ControlTopic(reader, FakeTopics(cloud.kafka), FEDERATION, 0.0, delivery=delivery)
+
+
+def test_a_model_that_was_answered_and_not_committed_is_committed_alone(cloud: Cloud) -> None:
+    cloud.announce(0)
+    cloud.announce(1)
+    with pytest.raises(LimitError, match="the next model on"):
+        client_that_answered(cloud, 1).next_model()
+    assert cloud.kafka.offsets[FEDERATION.group, FEDERATION.model_control, 0][0] == 2
+    cloud.announce(2)
+    assert answer(cloud.client()).version == 2
+
+
+def test_an_answer_to_a_superseded_model_is_none_to_the_newest(cloud: Cloud) -> None:
+    cloud.announce(0)
+    cloud.announce(1)
+    assert answer(client_that_answered(cloud, 0)).version == 1
+
+
+def test_a_last_round_that_was_answered_and_not_committed_ends_the_federation(cloud: Cloud) -> None:
+    cloud.announce(-1)
+    assert client_that_answered(cloud, -1).next_model() is None
+
+
+def test_a_model_tells_which_topic_it_stands_on(cloud: Cloud) -> None:
+    cloud.announce(0)
+    first = answer(cloud.client())
+    cloud.create_topics()
+    cloud.announce(0)
+    assert answer(cloud.client()).topic_id not in ("", first.topic_id)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from protocol.errors import ModelError
-from protocol.messages import Metrics, encode_reply, parse_model_message
+from protocol.messages import Metrics, encode_reply, is_reply_to, parse_model_message
 from protocol.stream_spec import OffsetRange
 from tests.support import golden
 from tests.support.messages import PLACE, model_json, model_message
@@ -105,7 +105,13 @@ def test_a_reply_says_what_the_contract_wants() -> None:
         "version": 3,
         "metrics": {"training": {"loss": [0.5]}, "validation": {"loss": [None]}},
         "num_data": 400,
+        "answers": {"topic": "FED-dig1-model_data_topic:0:0:4", "topic_id": ""},  # an extension
     }
+
+
+@pytest.mark.parametrize("value", [None, b"", b"hello", b"[]", b"3", b"\xff", b"[" * 100_000, b'{"version": 3}'])
+def test_what_is_no_reply_answers_nothing(value: bytes | None) -> None:
+    assert not is_reply_to(value, model_message(version=2))
 
 
 def test_a_reply_with_test_samples_has_a_test_entry() -> None:

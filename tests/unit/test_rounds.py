@@ -1,6 +1,7 @@
 """The rounds of a federation, over parts that only note what they are asked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,12 @@ class Notes:
         self._note("train", message.version)
         return METRICS
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._note("begin")
+        yield
+        self._note("end")
+
     def send(self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int) -> object:
         assert metrics is METRICS
         self._note("send", message.version, bool(arrays[0]), num_data)
@@ -68,15 +75,17 @@ class Notes:
         return take_part(self, self, Kind(train=self.train, num_data=lambda: 400), self, "FED-MODEL-dig1-CLIENT-c1")
 
 
-def test_a_round_is_prepared_before_the_fit_and_committed_after_the_reply() -> None:
+def test_a_round_is_prepared_before_the_fit_and_committed_in_the_replys_transaction() -> None:
     notes = Notes(-1)
     assert notes.run() == 1
     assert notes.noted == [
         ("load", -1),
         ("prepare", 1),
         ("train", -1),
+        "begin",
         ("send", -1, True, 400),
         ("commit", -1),
+        "end",
     ]
 
 

@@ -113,7 +113,10 @@ def test_a_stream_without_end_has_no_total(text: str) -> None:
             "DATA_SPILL_FOLDER='/no/such/folder' is no folder: create it, or mount a volume there",
         ),
         ("WAIT_LIMIT_S", "soon", "WAIT_LIMIT_S='soon' is no number: give seconds, e.g. 120"),
-        ("LOG_LEVEL", "LOUD", "LOG_LEVEL='LOUD' is no log level: give one of DEBUG, INFO, WARNING, ERROR"),
+        ("DELIVERY", "once", "DELIVERY='once' is unknown: choose one of exactly-once, at-least-once"),
+        ("CLOUD_ISOLATION", "dirty", "CLOUD_ISOLATION='dirty' is unknown: choose one of read_uncommitted, read_committed"),
+        ("TRANSACTION_LIMIT_S", "0", "TRANSACTION_LIMIT_S='0' is no limit: give seconds above 0 and up to 31536000, e.g. 120"),
+        ("LOG_LEVEL", "LOUD", "LOG_LEVEL='LOUD' is unknown: choose one of DEBUG, INFO, WARNING, ERROR"),
         (
             "DATA_BOOTSTRAP_SERVERS",
             "kafka-edge",

@@ -71,6 +71,7 @@ def test_arrays_stand_in_index_order_before_a_reply_that_names_them(kafka: FakeK
         "version": 2,
         "metrics": {"training": {"loss": [0.5]}, "validation": {"loss": [0.75]}},
         "num_data": 400,
+        "answers": {"topic": "FED-dig1-model_data_topic:0:0:4", "topic_id": ""},
     }
     [records] = FakeReader(kafka, "cloud").read(OffsetRange(REPLIES, 0, 2, 4))
     for sent, array in zip(load_arrays([(one.key(), one.value(), "") for one in records]), ARRAYS, strict=True):

@@ -113,7 +113,8 @@ class Writer:
         except KafkaException as exc:
             refusals.append(exc.args[0])
         if refusals:
-            raise self._failed(refusals[0], f"sending to {topic}")
+            cause = next((error for error in refusals if error.fatal()), refusals[0])  # others are its consequences
+            raise self._failed(cause, f"sending to {topic}")
         return offsets
 
     def _took(self, topic: str, key: bytes, value: bytes, delivered: Callable[[ClientError | None, Any], None]) -> bool:
@@ -121,13 +122,13 @@ class Writer:
             self._producer.produce(topic, value, key, 0, on_delivery=delivered)
         except BufferError:  # its queue is full
             return False
-        self._producer.poll(0)
+        _serve(lambda: self._producer.poll(0))
         return True
 
     def _await(self, topic: str) -> None:
         """Wait until nothing is left to be acknowledged; the limit counts from the last record that was."""
         left, heard = len(self._producer), time.monotonic()
-        while remaining := self._producer.flush(POLL_S):
+        while remaining := _serve(lambda: self._producer.flush(POLL_S)):
             if remaining < left:
                 left, heard = remaining, time.monotonic()
             elif time.monotonic() - heard > self._limit_s:
@@ -181,6 +182,16 @@ class Writer:
                 "DESCRIBE), or set DELIVERY=at-least-once"
             )
         return KafkaError(f"{self._cluster} refused while {doing}: {error.str()} ({error.name()})")
+
+
+def _serve(call: Callable[[], int]) -> int:
+    """A call in which confluent-kafka calls back, also where it has raised a fatal error already, which is told instead."""
+    try:
+        return call()
+    except SystemError as exc:
+        if isinstance(exc.__cause__, KafkaException):
+            raise exc.__cause__ from exc
+        raise
 
 
 _FENCED = frozenset(

@@ -15,6 +15,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 
 from demo.broker import own_broker
 from demo.cloud import Cloud
+from demo.errors import NoReplyError
 from protocol.architecture import Dialect
 from protocol.records import Samples
 from protocol.weights import load_arrays
@@ -235,6 +236,24 @@ def test_a_worker_killed_in_its_fit_does_the_round_again(federation: Federation)
     # Started once more after the last round, it has nothing left to do.
     assert federation.start(environment).wait() == 0
     assert "the last round of the federation was answered before" in again.log
+
+
+def test_a_worker_whose_place_another_one_has_taken_ends_and_answers_nothing(federation: Federation) -> None:
+    federation.cloud.create_topics()
+    environment = federation.environment(federation.write())
+    older = federation.start(environment, "older")
+    older.await_line("waiting for the next model")
+    federation.forget(older)
+    newer = federation.start(environment, "newer")
+    newer.await_line("waiting for the next model")
+    federation.cloud.announce(announced(), -1)
+    assert len(federation.cloud.collect(-1, clients=1)) == 1
+    assert newer.wait() == 0
+    assert older.wait() == 73, older.log
+    group = f"FED-MODEL-{federation.model_id}-CLIENT-c1"
+    assert f"another process answers for {group} and has taken this one's place" in older.log.splitlines()[-1]
+    with pytest.raises(NoReplyError):
+        federation.cloud.collect(-1, clients=1, limit_s=1)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -17,6 +17,7 @@ from protocol.records import Array
 from training.causes import cause
 from training.compilation import Compilation
 from training.dialects import TrainableModel, dtype_of, load_keras, path_of
+from training.forgetting import forget_gradients
 from training.state import FitState, can_be_kept
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class KafkaModelEngine:
 def _build(dialect: Dialect, message: ModelMessage) -> TrainableModel:
     keras = load_keras(dialect)
     keras.backend.clear_session()
+    forget_gradients()
     gc.collect()  # Keras's models refer to themselves; left to Python they pile up
     keras.utils.set_random_seed(BUILD_SEED)
     try:

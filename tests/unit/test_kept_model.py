@@ -1,5 +1,7 @@
 """A model is built and traced once for all rounds, and each round finds it as if it were new."""
 
+import gc
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -153,3 +155,21 @@ def test_another_architecture_or_compilation_is_built_anew(dialect: Dialect) -> 
     slower = announcement(classifier(dialect), learning_rate=0.001)[0]
     assert engine.load(slower, 1).model is not first.model
     assert float(engine.load(slower, 1).model.optimizer.learning_rate) == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_model_that_another_one_replaces_leaves_nothing_of_its_traces(dialect: Dialect) -> None:
+    def graphs() -> weakref.WeakSet[Any]:
+        return weakref.WeakSet(one for one in gc.get_objects() if isinstance(one, tf.__internal__.FuncGraph))
+
+    small, large = (announced(classifier(dialect, *layers)) for layers in ([], ["Dropout", "BatchNormalization"]))
+    current = iter([small[1], large[1]])
+    engine = KafkaModelEngine(lambda _message: next(current))
+    list(DATA.dataset(DATA.split.training, 32)), list(DATA.dataset(DATA.split.validation, 32))  # pipelines are kept
+    before = graphs()
+    fit(engine.load(small[0], 1), DATA, small[0], 1)
+    traced = graphs() - before
+    assert traced
+    engine.load(large[0], 1)
+    gc.collect()
+    assert [graph.name for graph in traced] == []

@@ -27,10 +27,11 @@ unit: $(TEST)/.installed  ## the tests that open no socket
 bench: $(BENCH)/.installed $(PEER)/.installed  ## measure speed and memory, 40 minutes; PARTS="reading memory" for some of it
 	@$(BENCH)/bin/python -m benchmarks.run $(PARTS)
 
-check: $(TEST)/.installed  ## linter, format and types
+check: $(TEST)/.installed  ## linter, format, types, and whether a pinned package has a known vulnerability
 	@$(TEST)/bin/ruff check $(SOURCES)
 	@$(TEST)/bin/ruff format --check $(SOURCES)
 	@$(TEST)/bin/mypy $(SOURCES)
+	@$(TEST)/bin/python -m tests.audit $(AUDIT)
 
 format: $(TEST)/.installed  ## write the code as the formatter has it
 	@$(TEST)/bin/ruff check --fix $(SOURCES)

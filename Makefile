@@ -10,7 +10,7 @@ BENCH := .venv-bench
 PEER := .venv-peer
 SOURCES := $(wildcard *.py) benchmarks decoding demo protocol tests training transport
 
-.PHONY: help demo test unit bench check format clean
+.PHONY: help demo test unit bench soak check format clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ unit: $(TEST)/.installed  ## the tests that open no socket
 
 bench: $(BENCH)/.installed $(PEER)/.installed  ## measure speed and memory, 40 minutes; PARTS="reading memory" for some of it
 	@$(BENCH)/bin/python -m benchmarks.run $(PARTS)
+
+soak: $(BENCH)/.installed  ## a thousand rounds in one worker, whose memory must not grow, 20 minutes
+	@$(BENCH)/bin/python -m benchmarks.soak
 
 check: $(TEST)/.installed  ## linter, format, types, and whether a pinned package has a known vulnerability
 	@$(TEST)/bin/ruff check $(SOURCES)

@@ -74,10 +74,10 @@ def image_model(dialect: str) -> Any:
     return model
 
 
-def announced(model: Any, batch: int, epochs: int) -> AnnouncedModel:
+def announced(model: Any, batch: int, epochs: int, **kwargs_fit: Any) -> AnnouncedModel:
     """What a cloud would announce of a compiled model."""
     architecture, compile_args = describe(model)
-    settings = {"batch": batch, "kwargs_fit": {"epochs": epochs}, "kwargs_val": {}, "unsupervised": False}
+    settings = {"batch": batch, "kwargs_fit": {"epochs": epochs} | kwargs_fit, "kwargs_val": {}, "unsupervised": False}
     return AnnouncedModel(architecture, compile_args, settings, model.get_weights())
 
 

@@ -137,6 +137,15 @@ def resident_peak(pid: int | str = "self") -> int:
     return 0
 
 
+def put_section(report: Path, name: str, text: str) -> None:
+    """Put a text between the marks of its section, `<!-- NAME -->` and `<!-- end of NAME -->`."""
+    before, found, rest = report.read_text().partition(f"<!-- {name} -->\n")
+    _old, ended, after = rest.partition(f"<!-- end of {name} -->\n")
+    if not (found and ended):
+        raise ValueError(f"{report} has no section {name}: expected a line <!-- {name} -->, later one <!-- end of {name} -->")
+    report.write_text(before + found + text + ended + after)
+
+
 def machine() -> str:
     """What the figures were taken on."""
     model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,7 +14,7 @@ from demo.errors import WorkerDiedError
 from demo.guard import Guarded, spawn, tail
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-COMMAND = [sys.executable, "federated_training.py"]
+COMMAND = (sys.executable, "federated_training.py")
 STOP_LIMIT_S = 10.0
 POLL_S = 0.1
 
@@ -39,10 +39,10 @@ class Workers:
         for worker in self._started.values():
             worker.end(STOP_LIMIT_S)
 
-    def start(self, name: str, environment: Mapping[str, str]) -> int:
+    def start(self, name: str, environment: Mapping[str, str], command: Sequence[str] = COMMAND) -> int:
         """Start a worker with the environment of its Job; returns its process id."""
         machine = {variable: os.environ[variable] for variable in _MACHINE if variable in os.environ}
-        worker = spawn(COMMAND, self._folder, self._log(name), cwd=REPOSITORY, environ=machine | dict(environment))
+        worker = spawn(command, self._folder, self._log(name), cwd=REPOSITORY, environ=machine | dict(environment))
         self._started[name] = worker
         return worker.process.pid
 

@@ -58,10 +58,10 @@ class Federation:
         }
         return {name: value for name, value in (environment | changes).items() if value is not None}
 
-    def start(self, environment: dict[str, str], name: str = "worker", *, on_terminal: bool = False) -> WorkerProcess:
-        """Start a worker; one of the same name goes on in the same log."""
+    def start(self, environment: dict[str, str], name: str = "worker", **options: Any) -> WorkerProcess:
+        """Start a worker, with options of WorkerProcess; one of the same name goes on in the same log."""
         log = self._folder / f"{name}.log"
-        worker = self._stack.enter_context(WorkerProcess(environment, log, on_terminal=on_terminal))
+        worker = self._stack.enter_context(WorkerProcess(environment, log, **options))
         self._workers.append(worker)
         return worker
 

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
+from benchmarks.soak import broken
+from benchmarks.watched import read_samples
 from demo.broker import own_broker
 from demo.cloud import Cloud
 from demo.errors import NoReplyError
@@ -54,14 +56,19 @@ def test_a_federation_is_taken_part_in_to_its_last_round(federation: Federation,
 
 
 @pytest.mark.parametrize("dialect", [KERAS_2, KERAS_3])
-def test_three_rounds_are_one_read_of_the_stream_and_one_build_of_the_model(federation: Federation, dialect: Dialect) -> None:
-    worker = federation.start(federation.environment(federation.write(partitions=2)))
+def test_thirty_rounds_are_one_read_one_build_and_no_more_traces_threads_or_files(
+    federation: Federation, tmp_path: Path, dialect: Dialect
+) -> None:
+    seen = tmp_path / "samples.jsonl"
+    watched = ("-m", "benchmarks.watched", str(seen))
+    worker = federation.start(federation.environment(federation.write(partitions=2)), arguments=watched)
     federation.cloud.create_topics()
-    rounds = list(federation.cloud.run(announced(dialect=dialect, epochs=3), rounds=3, clients=1))
+    rounds = list(federation.cloud.run(announced(dialect=dialect, epochs=2), rounds=30, clients=1))
     assert worker.wait() == 0
-    assert len(rounds) == 3
+    assert len(rounds) == 30
     assert worker.log.count("stream read records=400") == 1
     assert worker.log.count("model built") == 1
+    assert broken(read_samples(seen), 30, settled=10) == []
 
 
 def test_a_stream_beyond_the_memory_limit_is_trained_from_disk(federation: Federation, tmp_path: Path) -> None:

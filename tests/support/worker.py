@@ -10,20 +10,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 REPOSITORY = Path(__file__).parents[2]
 END_LIMIT_S = 90.0
+WORKER = ("federated_training.py",)
 _MACHINE = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
 
 
 class WorkerProcess:
     """`python federated_training.py` with an environment of its own; killed when the `with` is left."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path, *, on_terminal: bool = False) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], log: Path, *, on_terminal: bool = False, arguments: Sequence[str] = WORKER
+    ) -> None:
+        """Start none yet; `arguments` are Python's."""
+        self._arguments = arguments
         self._environment = {name: os.environ[name] for name in _MACHINE if name in os.environ} | dict(environment)
         self._path = log
         self._on_terminal = on_terminal
@@ -35,8 +40,8 @@ class WorkerProcess:
             self._copier = threading.Thread(target=self._copy, args=(ours,))
         else:
             output = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        self._process = subprocess.Popen(
-            [sys.executable, "federated_training.py"],
+        self._process = subprocess.Popen(  # noqa: S603 - what a test starts
+            [sys.executable, *self._arguments],
             cwd=REPOSITORY,
             env=self._environment,
             stdin=subprocess.DEVNULL,

@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager
 from protocol.errors import KafkaError
 from protocol.messages import Metrics, ModelMessage, encode_reply
 from protocol.metrics import thin_to_fit
+from protocol.pickles import dump_array
 from protocol.records import Array
 from protocol.stream_spec import OffsetRange
 from protocol.topics import CONTROL_LIMIT_BYTES, WEIGHTS_LIMIT_BYTES, Federation
-from protocol.weights import array_key, dump_array
+from protocol.weights import array_key
 from transport.interfaces import Sender, Topics
 
 log = logging.getLogger(__name__)

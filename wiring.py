@@ -50,7 +50,7 @@ def run() -> None:
     stream = in_background("stream", lambda: keep_labelled_stream(settings))
 
     def weights(message: ModelMessage) -> list[Array]:
-        arrays = read_weights(reader, message)
+        arrays = read_weights(reader, message, memory_bytes() // 2)  # they are held twice: as they came, and in the model
         tensorflow.result()  # what comes after needs it
         return arrays
 

@@ -38,7 +38,7 @@ from transport.control import ControlTopic, Delivery
 from transport.reader import Reader
 from transport.weights import read_weights
 from transport.writer import Transactions, Writer
-from utils import in_background
+from utils import in_background, memory_bytes
 
 VALIDATION_RATE = 0.2
 WORKER = (sys.executable, str(ROOT / "federated_training.py"))
@@ -118,7 +118,7 @@ def take_rounds(bootstrap: str, model: AnnouncedModel, data: FitData, rounds: in
                 replied.append(time.perf_counter())
                 answered.release()
 
-        engine = KafkaModelEngine(lambda message: read_weights(reader, message))
+        engine = KafkaModelEngine(lambda message: read_weights(reader, message, memory_bytes() // 2))
         sink = TimedSink(writer, admin, federation)
         parts = (control, engine, Kind(train, lambda: len(data.kept)), sink)
         worker = in_background("worker", lambda: take_part(*parts, federation.group))

@@ -20,10 +20,11 @@ from demo.errors import NoReplyError, PeerError
 from demo.rounds import LAST, AnnouncedModel, Reply, Round, federated_average, following, parse_reply
 from demo.topics import ANSWER_LIMIT_S, create_topic, follow, log_end, open_reader, read_range
 from protocol.errors import ModelError
+from protocol.pickles import dump_array
 from protocol.records import Array
 from protocol.stream_spec import StreamRange
 from protocol.topics import CONTROL_LIMIT_BYTES, WEIGHTS_LIMIT_BYTES, Federation
-from protocol.weights import array_key, dump_array, load_arrays
+from protocol.weights import array_key, load_arrays
 
 ROUND_LIMIT_S = 120.0
 RESULT_ID = b"1"  # a key of control messages, which the worker does not need

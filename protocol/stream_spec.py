@@ -7,8 +7,11 @@ No partition means all partitions, no offset from the beginning, no end up to th
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
+
+from protocol.words import shown
 
 GRAMMAR = "topic[:partition[:offset[:end]]], comma-separated, e.g. digits:0:0:313,digits:1:0:852"
 MAX_TOPIC_LENGTH = 249
@@ -54,10 +57,11 @@ def parse_spec(text: str) -> tuple[StreamRange, ...]:
         ValueError: the text is no stream spec, or two of its ranges share records, which would then be read twice.
     """
     ranges = tuple(_parse_range(part.strip()) for part in text.split(","))
-    for index, one in enumerate(ranges):
-        for other in ranges[:index]:
-            if _overlap(one, other):
-                raise ValueError(f"{other} and {one} share records; name each record once")
+    # In the order of the log ranges that share records are neighbours: a spec may be long, and is not trusted.
+    ordered = sorted((one for one in ranges if not one.is_empty), key=_by_position)
+    for one, following in itertools.pairwise(ordered):
+        if _overlap(one, following):
+            raise ValueError(f"{one} and {following} share records; name each record once")
     return ranges
 
 
@@ -65,10 +69,10 @@ def _parse_range(text: str) -> StreamRange:
     topic, *numbers = text.split(":")
     check_topic(topic)
     if len(numbers) > len(("partition", "offset", "end")) or not all(_NUMBER.fullmatch(number) for number in numbers):
-        raise ValueError(f"{text!r} is not {GRAMMAR}")
+        raise ValueError(f"'{shown(text)}' is not {GRAMMAR}")
     partition, start, end = (*map(int, numbers), None, None, None)[:3]
     if start is not None and end is not None and end < start:
-        raise ValueError(f"{text!r} ends before it starts; the last number is the end offset, exclusive, not a length")
+        raise ValueError(f"'{shown(text)}' ends before it starts; the last number is the end offset, exclusive, not a length")
     return StreamRange(topic, partition, start, end)
 
 
@@ -81,15 +85,18 @@ def check_topic(topic: str) -> None:
     Source: Apache Kafka, org.apache.kafka.common.internals.Topic.
     """
     if not _TOPIC.fullmatch(topic) or len(topic) > MAX_TOPIC_LENGTH or topic in {".", ".."}:
-        raise ValueError(f"{topic!r} is no name of a Kafka topic: 1 to {MAX_TOPIC_LENGTH} letters, digits, '.', '_' and '-'")
+        raise ValueError(
+            f"'{shown(topic)}' is no name of a Kafka topic: 1 to {MAX_TOPIC_LENGTH} letters, digits, '.', '_' and '-'"
+        )
 
 
-def _overlap(one: StreamRange, other: StreamRange) -> bool:
-    if one.topic != other.topic:
+def _by_position(one: StreamRange) -> tuple[str, int, int]:
+    return one.topic, -1 if one.partition is None else one.partition, one.start or 0
+
+
+def _overlap(one: StreamRange, following: StreamRange) -> bool:
+    if one.topic != following.topic:
         return False
-    if one.partition is None or other.partition is None:
+    if one.partition is None or following.partition is None:
         return True
-    if one.partition != other.partition or one.is_empty or other.is_empty:
-        return False
-    starts_before = other.end is None or (one.start or 0) < other.end
-    return starts_before and (one.end is None or (other.start or 0) < one.end)
+    return one.partition == following.partition and (one.end is None or (following.start or 0) < one.end)

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from protocol.errors import ModelError
+from collections.abc import Iterator
+
+from protocol.errors import ModelError, SpaceLackError
 from protocol.messages import ModelMessage
 from protocol.records import Array
 from protocol.weights import load_arrays
-from transport.interfaces import LogReader, place
+from transport.interfaces import LogReader, Record, place
 
 
-def read_weights(reader: LogReader, model: ModelMessage) -> list[Array]:
+def read_weights(reader: LogReader, model: ModelMessage, limit_bytes: int) -> list[Array]:
     """The arrays of a model, in the order of the sender's `get_weights`.
+
+    Each message is looked at as it comes, so that a range of anything else is not read to its end.
+
+    Args:
+        limit_bytes: what all of them may take.
 
     Raises:
         ModelError: the announced range holds no model's arrays, or retention has removed some.
+        SpaceLackError: they take more than the limit.
         LimitError: some did not arrive.
     """
-    records = [
-        (message.key(), message.value(), place(message))
-        for one in model.weights
-        for messages in reader.read(one, gone=ModelError)
-        for message in messages
-    ]
-    return load_arrays(records)
+    return load_arrays((record.key(), record.value(), place(record)) for record in _records(reader, model, limit_bytes))
+
+
+def _records(reader: LogReader, model: ModelMessage, limit_bytes: int) -> Iterator[Record]:
+    taken = 0
+    for one in model.weights:
+        for records in reader.read(one, gone=ModelError):
+            for record in records:
+                taken += len(record.value() or b"")
+                if taken > limit_bytes:
+                    raise SpaceLackError(
+                        f"weights: {model.spec} holds more than {limit_bytes} bytes, half of this worker's memory: "
+                        f"give the pod more, at {model.place}"
+                    )
+                yield record

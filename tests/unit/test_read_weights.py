@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
-from protocol.errors import ModelError
-from protocol.weights import array_key, dump_array
+from protocol.errors import ModelError, SpaceLackError
+from protocol.pickles import dump_array
+from protocol.weights import array_key
 from tests.support.fake_kafka import FakeKafka, FakeReader
 from tests.support.messages import model_message
 from transport.weights import read_weights
+
+PLENTY = 2**30
 
 
 @pytest.fixture
@@ -20,11 +23,26 @@ def kafka() -> FakeKafka:
 
 
 def test_weights_over_several_partitions_are_read_once_and_in_index_order(kafka: FakeKafka) -> None:
-    arrays = read_weights(FakeReader(kafka, "g"), model_message(topic="w:1:0:2,w:0:0:2"))
+    arrays = read_weights(FakeReader(kafka, "g"), model_message(topic="w:1:0:2,w:0:0:2"), PLENTY)
     assert [float(array[0]) for array in arrays] == [0, 1, 2, 3]
 
 
 def test_weights_that_retention_has_removed_are_the_models_fault(kafka: FakeKafka) -> None:
     kafka.expire("w", 1)
     with pytest.raises(ModelError, match=r"offsets 0 to 0 of w\[0\] are gone"):
-        read_weights(FakeReader(kafka, "g"), model_message(topic="w:0:0:2"))
+        read_weights(FakeReader(kafka, "g"), model_message(topic="w:0:0:2"), PLENTY)
+
+
+def test_a_range_of_something_else_is_not_read_to_its_end(kafka: FakeKafka) -> None:
+    kafka.write("w", [(b"\x02", b"no array")])
+    with pytest.raises(ModelError, match=r"^w\[0\]@2: not a pickle"):
+        read_weights(FakeReader(kafka, "g"), model_message(topic="w:0:2:1000000000000"), PLENTY)
+
+
+def test_weights_beyond_the_workers_memory_are_not_taken_in(kafka: FakeKafka) -> None:
+    with pytest.raises(SpaceLackError) as caught:
+        read_weights(FakeReader(kafka, "g"), model_message(topic="w:0:0:2,w:1:0:2"), 400)
+    assert str(caught.value) == (
+        "weights: w:0:0:2,w:1:0:2 holds more than 400 bytes, half of this worker's memory: give the pod more, "
+        "at FED-dig1-model_control_topic[0]@5"
+    )

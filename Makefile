@@ -10,7 +10,7 @@ BENCH := .venv-bench
 PEER := .venv-peer
 SOURCES := $(wildcard *.py) benchmarks decoding demo protocol tests training transport
 
-.PHONY: help demo test unit bench soak check format clean
+.PHONY: help demo test unit fuzz bench soak check format clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ test: $(TEST)/.installed  ## all tests, over a real Kafka
 
 unit: $(TEST)/.installed  ## the tests that open no socket
 	@$(TEST)/bin/python -m pytest tests/unit
+
+COUNT ?= 1000000
+SEED ?= 1
+
+fuzz: $(TEST)/.fuzzer  ## read spoiled weights, 20 minutes; COUNT=1000000 of them, which follow from SEED=1
+	@$(TEST)/bin/python -m tests.fuzz --count $(COUNT) --seed $(SEED)
 
 bench: $(BENCH)/.installed $(PEER)/.installed  ## measure speed and memory, 40 minutes; PARTS="reading memory" for some of it
 	@$(BENCH)/bin/python -m benchmarks.run $(PARTS)
@@ -52,6 +58,11 @@ $(DEMO)/.installed $(TEST)/.installed $(BENCH)/.installed: requirements.txt cons
 	@echo "installing $(patsubst .venv-%,requirements-%.txt,$(@D)) into $(@D) (once, some minutes)"
 	@$(PYTHON) -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $(patsubst .venv-%,requirements-%.txt,$(@D))
+	@touch $@
+
+# The fuzzer has wheels for Linux alone, and nothing else needs it.
+$(TEST)/.fuzzer: requirements-fuzz.txt $(TEST)/.installed
+	@$(TEST)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-fuzz.txt
 	@touch $@
 
 # The newest TensorFlow that tensorflow-io can read Kafka for runs on Python 3.11 and below.

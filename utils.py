@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import logging
 import os
 import signal
@@ -37,6 +38,8 @@ _QUIET_LOGGERS = {
 
 def configure_logging(level: str) -> None:
     """Send the log to standard output, one line an event, in the pod's order of things."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a character that it cannot write must not cost the line
     logging.basicConfig(format=LOG_FORMAT, level=level, stream=sys.stdout, force=True)
     for name, least in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(logging.NOTSET if level == "DEBUG" else least)

@@ -67,6 +67,7 @@ def run() -> None:
                 delivery=_delivery(settings, reader, writer),
                 meanwhile=lambda: _check(tensorflow, stream),
             )
+            stack.callback(_tell_skipped, control)
             rounds = take_part(
                 rounds=control,
                 engine=KafkaModelEngine(weights),
@@ -108,6 +109,11 @@ def _check(*works: Future[Any]) -> None:
     for work in works:
         if work.done():
             work.result()
+
+
+def _tell_skipped(control: ControlTopic) -> None:
+    if control.skipped:
+        log.warning("messages of the cloud could not be understood skipped_messages=%d", control.skipped)
 
 
 def keep_labelled_stream(settings: Settings) -> FitData:

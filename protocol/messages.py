@@ -15,9 +15,12 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from protocol.errors import ModelError
 from protocol.stream_spec import OffsetRange, parse_spec
+from protocol.words import shown
 
 LAST_VERSION = -1
-MAX_MESSAGE_BYTES = 10_000_000  # far above the control topic's own limit; refuses to parse what can be no model message
+MAX_MESSAGE_BYTES = 5_000_000  # far above the control topic's own limit; refuses to parse what can be no model message
+MAX_SPEC_LENGTH = 10_000  # characters, of some hundred ranges
+_MOST = 2**31 - 1  # of what counts steps and samples
 _STRICT: ConfigDict = {"strict": True}
 
 Identity: TypeAlias = tuple[str, int]
@@ -41,20 +44,20 @@ class TrainingSettings:
         outputs: sub-models of a distributed model, N on the wire.
     """
 
-    batch: Annotated[int, Field(ge=1)]
+    batch: Annotated[int, Field(ge=1, le=_MOST)]
     kwargs_fit: KwargsDict = field(default_factory=dict)
     kwargs_val: KwargsDict = field(default_factory=dict)
     unsupervised: bool = False
-    unsupervised_rounds: Annotated[int, Field(ge=0)] | None = None
+    unsupervised_rounds: Annotated[int, Field(ge=0, le=_MOST)] | None = None
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None
-    stream_timeout: Annotated[int, Field(ge=-1)] | None = None
-    outputs: Annotated[int | None, Field(ge=1, validation_alias="N")] = None
+    stream_timeout: Annotated[int, Field(ge=-1, le=_MOST)] | None = None
+    outputs: Annotated[int | None, Field(ge=1, le=_MOST, validation_alias="N")] = None
 
 
 @checked_dataclass(frozen=True, config=_STRICT)
 class _Wire:
-    topic: Annotated[str, Field(min_length=1)]
-    version: Annotated[int, Field(ge=LAST_VERSION)]
+    topic: Annotated[str, Field(min_length=1, max_length=MAX_SPEC_LENGTH)]
+    version: Annotated[int, Field(ge=LAST_VERSION, le=_MOST)]
     training_settings: TrainingSettings
     model_architecture: Annotated[str, Field(min_length=1)]
     model_compile_args: dict[str, Any]
@@ -142,8 +145,8 @@ def _weights(spec: str, place: str) -> tuple[OffsetRange, ...]:
 
 def _fault(error: Any) -> str:
     if error["type"] == "json_invalid":
-        return f"message: expected JSON, received {error['input'][:40]!r} ({error['ctx']['error']})"
-    path = ".".join(str(part) for part in error["loc"]) or "message"
+        return f"message: expected JSON, received {error['input'][:40]!r} ({shown(error['ctx']['error'])})"
+    path = ".".join(shown(part) for part in error["loc"]) or "message"
     if error["type"] == "missing":
         return f"{path}: missing"
     expected = error["msg"].removeprefix("Input should be ")

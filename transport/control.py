@@ -23,22 +23,11 @@ LOOK_EVERY_S = 5.0  # how often a quiet topic is looked at, in case that it was 
 
 @dataclass(frozen=True, slots=True)
 class _Announced:
-    """A record of the control topic that this client has not answered."""
+    """A record of the control topic that this client has not answered: a model, or a text that says why it is none."""
 
     offset: int
-    place: str
-    value: bytes | None
-
-    def parse(self) -> ModelMessage:
-        return parse_model_message(self.value, self.place)
-
-    def identity(self) -> Identity | None:
-        """None where the message cannot be understood: it repeats nothing."""
-        try:
-            return self.parse().identity
-        except ModelError as exc:
-            log.debug("passed over a message: %s", exc)
-            return None
+    model: ModelMessage | None
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +49,9 @@ class ControlTopic:
     The group's committed offset is the one after the last answered message; its metadata is the topic's id, so that a topic
     deleted and made again is not taken for the old one. What stands before it, answered or superseded, is known by identity:
     the same again is a repetition.
+
+    A message that cannot be understood is warned of, counted and passed over, wherever it stands: the next good one is trained.
+    It is committed with the next that is answered.
 
     Args:
         wait_limit_s: longest wait for the cloud's topics, and for a model; None = without limit.
@@ -91,12 +83,12 @@ class ControlTopic:
         self._is_finished = False
         self._is_following = False
         self._looked = 0.0
+        self.skipped = 0  # messages that could not be understood
 
     def next_model(self) -> ModelMessage | None:
         """Wait for the next model to train; None where this client has answered the last round, and no newer one is there.
 
         Raises:
-            ModelError: the newest message cannot be understood.
             LimitError: none came within the limit.
         """
         if self._topic_id is not None:
@@ -119,7 +111,7 @@ class ControlTopic:
         self._commit(model, self._delivery.offsets)
 
     def _commit(self, model: ModelMessage, offsets: Offsets) -> None:
-        [answered] = [one for one in self._unanswered if one.place == model.place]
+        [answered] = [one for one in self._unanswered if one.model is not None and one.model.place == model.place]
         self._settle(answered.offset + 1)
         self._is_finished = model.is_last
         offsets.commit(self._topic, PARTITION, answered.offset + 1, self._topic_id or "")
@@ -136,8 +128,8 @@ class ControlTopic:
         self._position, self._past, self._unanswered, self._is_finished = 0, set(), [], False
         self._catch_up()
         answered_end = self._answered_end()
-        answered = [one for one in self._unanswered if one.offset < answered_end]
-        self._is_finished = bool(answered) and _is_last(answered[-1])
+        answered = [one.model for one in self._unanswered if one.offset < answered_end and one.model is not None]
+        self._is_finished = bool(answered) and answered[-1].is_last
         self._settle(answered_end)
         log.info("joined federation=%s as client=%s", self._federation.model_id, self._federation.client_id)
         pending = self._newest()
@@ -160,7 +152,7 @@ class ControlTopic:
     def _settle(self, end: int) -> None:
         """Everything before offset `end` is the past: answered, or superseded by what was."""
         settled = [one for one in self._unanswered if one.offset < end]
-        self._past.update(identity for one in settled if (identity := one.identity()) is not None)
+        self._past.update(one.model.identity for one in settled if one.model is not None)
         self._unanswered = self._unanswered[len(settled) :]
 
     def _catch_up(self) -> None:
@@ -194,12 +186,21 @@ class ControlTopic:
             self._looked = time.monotonic()
 
     def _newest(self) -> ModelMessage | None:
-        new = [one for one in self._unanswered if one.identity() not in self._past]
+        self._pass_over()
+        new = [one.model for one in self._unanswered if one.model is not None and one.model.identity not in self._past]
         if not new:
             return None
         if len(new) > 1:
             log.info("superseded models=%d, trained is the newest", len(new) - 1)
-        return replace(new[-1].parse(), topic_id=self._topic_id or "")
+        return replace(new[-1], topic_id=self._topic_id or "")
+
+    def _pass_over(self) -> None:
+        """Tell of what cannot be understood, once."""
+        for one in self._unanswered:
+            if one.model is None:
+                self.skipped += 1
+                log.warning("passed over a message that cannot be understood: %s; skipped_messages=%d", one.fault, self.skipped)
+        self._unanswered = [one for one in self._unanswered if one.model is not None]
 
     def _starts_over(self) -> bool:
         """Whether the topic is no longer the one that was opened."""
@@ -211,11 +212,7 @@ class ControlTopic:
 
 
 def _announced(record: Record) -> _Announced:
-    return _Announced(offset_of(record), place(record), record.value())
-
-
-def _is_last(announced: _Announced) -> bool:
     try:
-        return announced.parse().is_last
-    except ModelError:
-        return False
+        return _Announced(offset_of(record), parse_model_message(record.value(), place(record)))
+    except ModelError as exc:
+        return _Announced(offset_of(record), None, str(exc))

@@ -156,7 +156,8 @@ def test_a_pickle_that_is_no_array_is_not_run(federation: Federation, tmp_path: 
     federation.cloud.create_topics()
     producer: Any = KafkaProducer(bootstrap_servers=federation.bootstrap)
     target = tmp_path / "attacked"
-    attack = b"cos\nsystem\n(S'touch " + str(target).encode() + b"'\ntR."
+    command = f"touch {target}".encode()
+    attack = b"\x80\x02cos\nsystem\nX" + len(command).to_bytes(4, "little") + command + b"\x85R."
     for index in range(4):
         producer.send(federation.cloud.federation.model_data, key=bytes([index]), value=attack).get(10)
     producer.close()
@@ -177,14 +178,19 @@ def test_an_architecture_with_code_is_refused(federation: Federation) -> None:
     assert line.startswith("model_architecture: a Lambda carries code, which this worker does not run, at ")
 
 
-def test_a_control_message_that_is_none_is_named(federation: Federation) -> None:
+def test_a_control_message_that_is_none_is_passed_over_and_the_next_is_trained(federation: Federation) -> None:
     federation.cloud.create_topics()
     federation.cloud.send_control({"version": "0"})
     worker = federation.start(federation.environment(federation.write()))
-    assert worker.wait() == 76
-    line = last_line(worker)
-    assert line.startswith("topic: missing; version: expected a valid integer, received '0' (str); ")
-    assert line.endswith(f"at {federation.cloud.federation.model_control}[0]@0")
+    line = worker.await_line("WARNING passed over a message that cannot be understood: ")
+    assert ": topic: missing; version: expected a valid integer, received '0' (str); " in line
+    assert line.endswith(f"at {federation.cloud.federation.model_control}[0]@0; skipped_messages=1")
+    federation.cloud.announce(announced(), -1)
+    federation.cloud.collect(-1, clients=1)
+    assert worker.wait() == 0
+    log = worker.log
+    assert log.count("cannot be understood") == 1
+    assert "messages of the cloud could not be understood skipped_messages=1" in log.splitlines()[-2]
 
 
 def test_an_argument_that_fit_does_not_know_is_named(federation: Federation) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import transport.control
-from protocol.errors import DataError, LimitError, ModelError, WorkerError
+from protocol.errors import DataError, LimitError, WorkerError
 from protocol.messages import ModelMessage
 from protocol.topics import Federation
 from tests.support.fake_kafka import FakeKafka, FakeReader, FakeTopics
@@ -228,16 +228,101 @@ def test_a_topic_deleted_under_a_waiting_worker_is_waited_for(cloud: Cloud, monk
         client.next_model()
 
 
-def test_a_message_that_cannot_be_understood_is_an_error_with_its_place(cloud: Cloud) -> None:
-    cloud.kafka.write(FEDERATION.model_control, [(b"1", b"hello")])
-    with pytest.raises(ModelError, match=r"expected JSON, received b'hello' .*, at FED-dig1-model_control_topic\[0\]@0$"):
-        cloud.client().next_model()
+BAD: dict[str, bytes | None] = {
+    "no JSON": b"hello",
+    "nothing": None,
+    "no UTF-8": b"\xff\xfe\x00",
+    "half of a message": json.dumps(model_json()).encode()[:200],
+    "a list": b"[]",
+    "keys missing": b'{"version": -1}',
+    "a wrong type": json.dumps(model_json(version="0")).encode(),
+    "a bad stream spec": json.dumps(model_json(topic="w:0:5:2")).encode(),
+    "a spec of nothing": json.dumps(model_json(topic="w:0:0:0")).encode(),
+    "too large": b" " * 5_000_001,
+    "too deep": b"[" * 100_000,
+    "a last one that cannot be understood": json.dumps(model_json(version=-1, training_settings={})).encode(),
+}
 
 
-def test_a_superseded_message_that_cannot_be_understood_does_not_matter(cloud: Cloud) -> None:
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_message_that_cannot_be_understood_is_passed_over(cloud: Cloud, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """As the only one it is waited past, as the newest it hides no good one, and behind one it is passed over too."""
+    client = cloud.client()
+    cloud.kafka.write(FEDERATION.model_control, [(b"1", BAD[kind])])
+    with pytest.raises(LimitError):
+        client.next_model()
+    cloud.announce(3)
+    cloud.kafka.write(FEDERATION.model_control, [(b"1", BAD[kind])])
+    assert answer(client).version == 3
+    assert client.skipped == 2
+    told = warnings_of(caplog)
+    assert [line.startswith("passed over a message that cannot be understood: ") for line in told] == [True, True]
+    assert told[0].endswith(f", at {FEDERATION.model_control}[0]@0; skipped_messages=1")
+    assert told[1].endswith(f", at {FEDERATION.model_control}[0]@2; skipped_messages=2")
+    assert all(len(line) < 600 for line in told)
+
+
+def test_a_message_that_cannot_be_understood_is_told_of_once(cloud: Cloud, caplog: pytest.LogCaptureFixture) -> None:
+    client = cloud.client()
     cloud.kafka.write(FEDERATION.model_control, [(b"1", b"hello")])
-    cloud.announce(5)
-    assert answer(cloud.client()).version == 5
+    for version in (0, 1):
+        cloud.announce(version)
+        assert answer(client).version == version
+    with pytest.raises(LimitError):
+        client.next_model()
+    assert len(warnings_of(caplog)) == 1
+
+
+def test_a_restart_tells_nothing_of_bad_messages_before_what_was_answered(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    cloud.kafka.write(FEDERATION.model_control, [(b"1", b"hello")])
+    cloud.announce(0)
+    answer(cloud.client())
+    caplog.clear()
+    again = cloud.client()
+    cloud.announce(1)
+    assert answer(again).version == 1
+    assert (again.skipped, warnings_of(caplog)) == (0, [])
+
+
+def test_a_restart_meets_a_bad_message_after_what_was_answered_and_goes_on(cloud: Cloud) -> None:
+    cloud.announce(0)
+    cloud.kafka.write(FEDERATION.model_control, [(b"1", b"hello")])
+    answer(cloud.client())
+    again = cloud.client()
+    with pytest.raises(LimitError):
+        again.next_model()
+    assert again.skipped == 1
+    cloud.announce(1)
+    assert answer(again).version == 1
+    assert cloud.kafka.offsets[FEDERATION.group, FEDERATION.model_control, 0][0] == 3
+
+
+def test_a_bad_message_after_the_last_round_ends_nothing_and_begins_nothing(cloud: Cloud) -> None:
+    cloud.announce(-1)
+    answer(cloud.client())
+    cloud.kafka.write(FEDERATION.model_control, [(b"1", b"hello")])
+    again = cloud.client()
+    assert again.next_model() is None
+    assert again.skipped == 1
+
+
+def test_a_bad_message_in_a_wait_does_not_end_it(cloud: Cloud) -> None:
+    bad = [(b"1", b"hello")] * 3
+
+    def speak() -> None:
+        cloud.kafka.write(FEDERATION.model_control, bad)
+        cloud.announce(7)
+        cloud.kafka.write(FEDERATION.model_control, bad)
+
+    client = ControlTopic(WatchedReader(cloud.kafka, speak), FakeTopics(cloud.kafka), FEDERATION, wait_limit_s=5.0)
+    assert answer(client).version == 7
+    assert client.skipped == 6
 
 
 @pytest.mark.parametrize("missing", FEDERATION.cloud_topics)

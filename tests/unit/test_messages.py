@@ -4,11 +4,13 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocol.errors import ModelError
 from protocol.messages import Metrics, encode_reply, is_reply_to, parse_model_message
 from protocol.stream_spec import OffsetRange
-from tests.support import golden
+from tests.support import golden, watch
 from tests.support.messages import PLACE, model_json, model_message
 
 
@@ -16,6 +18,14 @@ def fault_of(value: bytes | None) -> str:
     with pytest.raises(ModelError) as caught:
         parse_model_message(value, PLACE)
     return str(caught.value)
+
+
+def fault_or_none(value: bytes) -> str | None:
+    try:
+        parse_model_message(value, PLACE)
+    except ModelError as exc:
+        return str(exc)
+    return None
 
 
 def test_a_captured_message_is_understood() -> None:
@@ -68,6 +78,10 @@ def test_a_message_is_known_by_spec_and_version() -> None:
         ({"model_compile_args": None}, "model_compile_args: expected an object, received None (NoneType)"),
         ({"topic": "w:0:0:0"}, "topic: expected topic:partition:offset:end of at least one array, received w:0:0:0"),
         ({"topic": "w"}, "topic: expected topic:partition:offset:end of at least one array, received w"),
+        ({"version": 2**31}, "version: expected less than or equal to 2147483647, received 2147483648 (int)"),
+        ({"topic": "w:0:0:1," * 2_000}, "topic: expected String should have at most 10000 characters, received 'w:0:0:1,w:0"),
+        ({"topic": "w:0:0:1,w:0:0:2"}, "topic: w:0:0:1 and w:0:0:2 share records; name each record once"),
+        ({"topic": "w\n:0:0:1"}, "topic: 'w\\n' is no name of a Kafka topic"),
         ({"topic": "w:0:5:2"}, "topic: 'w:0:5:2' ends before it starts"),
     ],
 )
@@ -89,8 +103,10 @@ def test_all_wrong_fields_are_told_at_once() -> None:
         (b'{"topic": ', "message: expected JSON, received b'{\"topic\": ' (EOF while parsing a value at line 1 column 10)"),
         (b"[]", "message: expected an object, received [] (list)"),
         (b"[" * 100_000, "message: expected JSON, received b'[[["),
-        (None, "a model message is JSON of at most 10000000 bytes, received nothing"),
-        (b" " * 10_000_001, "a model message is JSON of at most 10000000 bytes, received 10000001 bytes"),
+        (None, "a model message is JSON of at most 5000000 bytes, received nothing"),
+        (b" " * 5_000_001, "a model message is JSON of at most 5000000 bytes, received 5000001 bytes"),
+        (b'{"version": ' + b"9" * 5_000 + b"}", 'message: expected JSON, received b\'{"version": 9999'),
+        (b'"\\ud800"', "message: expected JSON, received "),
     ],
 )
 def test_what_is_no_message_is_refused(value: bytes | None, fault: str) -> None:
@@ -119,3 +135,39 @@ def test_a_reply_with_test_samples_has_a_test_entry() -> None:
     reply = json.loads(encode_reply(OffsetRange("t", 0, 0, 1), model_message(version=-1), metrics, 400))
     assert reply["version"] == -1
     assert reply["metrics"]["test"] == {"loss": [0.7]}
+
+
+WHOLE = json.dumps(model_json(version=4)).encode()
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda one: st.lists(one) | st.dictionaries(st.text(), one),
+    max_leaves=6,
+)
+
+
+@given(
+    st.binary()
+    | st.integers(0, len(WHOLE)).map(lambda end: WHOLE[:end])
+    | st.integers(0, len(WHOLE) - 1).flatmap(
+        lambda at: st.integers(0, 255).map(lambda byte: WHOLE[:at] + bytes([byte]) + WHOLE[at + 1 :])
+    )
+)
+def test_whatever_comes_is_a_message_or_an_error_of_one_line_that_ends_in_its_place(value: bytes) -> None:
+    fault = fault_or_none(value)
+    assert fault is None or (fault.endswith(f", at {PLACE}") and fault.isprintable())
+
+
+@given(st.sampled_from(sorted(model_json())), JSON_VALUES)
+def test_whatever_stands_in_a_field_is_understood_or_named(name: str, value: Any) -> None:
+    fault = fault_or_none(json.dumps(model_json(**{name: value})).encode())
+    assert fault is None or (fault.startswith((name, "message: expected JSON")) and fault.endswith(f", at {PLACE}"))
+
+
+def test_a_message_of_the_greatest_size_takes_no_more_than_some_hundred_megabytes() -> None:
+    """The worst of JSON is empty objects, of three bytes each here and of twenty times as many in Python."""
+    empty = b"{}," * 1_600_000 + b"{}"
+    with watch.memory() as taken:
+        parse_model_message(
+            json.dumps(model_json()).encode().replace(b'"kwargs_val": {}', b'"kwargs_val": {"x": [' + empty + b"]}"), PLACE
+        )
+    assert taken.peak_bytes < 300_000_000

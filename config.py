@@ -18,6 +18,7 @@ from decoders import DECODERS, Decoder, InputConfigError, make_decoder
 from protocol.errors import SettingsError
 from protocol.stream_spec import StreamRange, check_topic, parse_spec
 from protocol.topics import Federation
+from protocol.words import shown
 from transport.clients import READ_COMMITTED, READ_UNCOMMITTED, Cluster, Isolation
 from variables import WHOLE, Environment, Memory, count, folder, limit, memory, one_of, seconds, share
 
@@ -61,6 +62,7 @@ class Settings:
         transaction_limit_s: the longest that a reply may take to be sent in a transaction.
         data_memory: what the decoded stream may take in memory.
         spill_folder: where it is kept beyond that.
+        allow_model_code: train models that carry code, Lambda layers above all.
     """
 
     cloud: Cluster
@@ -82,6 +84,7 @@ class Settings:
     transaction_limit_s: float
     data_memory: Memory
     spill_folder: Path
+    allow_model_code: bool
     log_level: str
 
     @classmethod
@@ -117,6 +120,7 @@ class Settings:
             transaction_limit_s=env.read("TRANSACTION_LIMIT_S", seconds, default=DEFAULT_TRANSACTION_LIMIT_S),
             data_memory=env.read("DATA_MEMORY_LIMIT", memory, default=DEFAULT_DATA_MEMORY),
             spill_folder=env.read("DATA_SPILL_FOLDER", folder, default=Path(env.text("TMPDIR") or "/tmp")),  # noqa: S108 - a default
+            allow_model_code=env.read("ALLOW_MODEL_CODE", one_of("true", "false"), default="false") == "true",
             log_level=env.read("LOG_LEVEL", one_of(*LOG_LEVELS), default="INFO"),
         )
         if env.are_good("VALIDATION_RATE", "TEST_RATE") and validation_rate + test_rate >= 1:
@@ -159,15 +163,15 @@ def _federation(env: Environment) -> tuple[Federation, str]:
     # A pod that Kubernetes starts again keeps its HOSTNAME, and so its consumer group and its reply topic.
     source = next((name for name in ("FEDERATED_CLIENT_ID", "HOSTNAME") if env.text(name) is not None), MACHINE_NAME)
     federation = Federation(model_id or "", env.text(source) or platform.node())
-    topics = [federation.reply_data] if model_id is None else [federation.model_control, federation.reply_data]
+    if not federation.client_id:
+        env.note("FEDERATED_CLIENT_ID", "FEDERATED_CLIENT_ID is not set, and the machine has no name: give this client's id")
+    topics = (federation.reply_data, *(() if model_id is None else federation.cloud_topics))
     try:
-        for topic in topics:
+        for topic in sorted(topics, key=len, reverse=True):
             check_topic(topic)
     except ValueError as exc:
-        env.note(
-            "FEDERATED_MODEL_ID",
-            f"FEDERATED_MODEL_ID={model_id!r} with client id {federation.client_id!r} ({source}): {exc}",
-        )
+        named = f"FEDERATED_MODEL_ID='{shown(model_id)}' with client id '{shown(federation.client_id)}' ({source})"
+        env.note("FEDERATED_MODEL_ID", f"{named}: {exc}")
     return federation, source
 
 

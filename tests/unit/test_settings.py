@@ -1,10 +1,14 @@
 """The environment becomes settings, or a list of everything that is wrong with it."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from kafka.util import ensure_valid_topic_name
 
 from config import Settings
 from protocol.errors import SettingsError
 from protocol.stream_spec import StreamRange
+from protocol.topics import Federation
 from tests.support.environments import job
 
 
@@ -34,6 +38,55 @@ def test_optional_variables_have_defaults() -> None:
     assert settings.case == 1
     assert settings.wait_limit_s is None
     assert settings.answer_limit_s == 120
+
+
+@pytest.mark.parametrize(("text", "allowed"), [(None, False), ("false", False), ("true", True), ("True", True)])
+def test_models_carry_no_code_unless_the_operator_says_so(text: str | None, allowed: bool) -> None:  # noqa: FBT001 - a row
+    assert Settings.from_env(job(ALLOW_MODEL_CODE=text)).allow_model_code is allowed
+
+
+IDS = st.text(st.sampled_from("aZ0._- :/ä\n\x00"), min_size=1, max_size=260) | st.text("m", min_size=200, max_size=260)
+
+
+@given(IDS, IDS)
+@example("m" * 227, "c")  # FED-…-model_control_topic of 249 and of 250 characters
+@example("m" * 226, "c")
+@example("m", "c" * 227)
+@example(".", "..")
+def test_ids_make_names_of_topics_that_kafka_takes_or_are_a_fault(model_id: str, client_id: str) -> None:
+    """Kafka's rules as kafka-python has them, an independent reading of them."""
+    federation = Federation(model_id.strip(), client_id.strip())
+    topics = (*federation.cloud_topics, federation.reply_data)
+    taken = all(map(is_topic, topics)) and bool(federation.model_id and federation.client_id)
+    found = faults_or_none(FEDERATED_MODEL_ID=model_id, FEDERATED_CLIENT_ID=client_id, HOSTNAME="a:b")
+    assert (found == ()) is taken
+    assert all(fault.startswith("FEDERATED_MODEL_ID") and fault.isprintable() for fault in found)
+
+
+@given(
+    st.sampled_from(["DATA_TOPIC", "UNSUPERVISED_TOPIC"]), st.text(st.sampled_from("aZ0._- /ä\n\x00"), min_size=1, max_size=260)
+)
+def test_streams_have_names_of_topics_that_kafka_takes_or_are_a_fault(variable: str, topic: str) -> None:
+    found = faults_or_none(**{variable: topic})
+    is_absent = variable == "UNSUPERVISED_TOPIC" and not topic.strip()
+    assert (found == ()) is (is_absent or is_topic(topic.strip()))
+    assert {fault.split("=")[0].split(" ")[0] for fault in found} <= {variable}
+
+
+def faults_or_none(**changes: str | None) -> tuple[str, ...]:
+    try:
+        Settings.from_env(job(**changes))
+    except SettingsError as exc:
+        return exc.faults
+    return ()
+
+
+def is_topic(name: str) -> bool:
+    try:
+        ensure_valid_topic_name(name)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 @pytest.mark.parametrize("absent", [None, "", "None"])
@@ -111,6 +164,13 @@ def test_a_stream_without_end_has_no_total(text: str) -> None:
             "DATA_SPILL_FOLDER",
             "/no/such/folder",
             "DATA_SPILL_FOLDER='/no/such/folder' is no folder: create it, or mount a volume there",
+        ),
+        ("ALLOW_MODEL_CODE", "yes", "ALLOW_MODEL_CODE='yes' is unknown: choose one of true, false"),
+        (
+            "FEDERATED_MODEL_ID",
+            "m" * 250,
+            f"FEDERATED_MODEL_ID='{'m' * 100}…' with client id 'c1' (FEDERATED_CLIENT_ID): 'FED-{'m' * 96}…' is no name of a Kafka "
+            "topic: 1 to 249 letters, digits, '.', '_' and '-'",
         ),
         ("WAIT_LIMIT_S", "soon", "WAIT_LIMIT_S='soon' is no number: give seconds, e.g. 120"),
         ("DELIVERY", "once", "DELIVERY='once' is unknown: choose one of exactly-once, at-least-once"),

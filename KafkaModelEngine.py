@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +16,12 @@ from protocol.architecture import Dialect, screen
 from protocol.errors import ModelError
 from protocol.messages import ModelMessage
 from protocol.records import Array
+from protocol.words import shown
 from training.causes import cause
 from training.compilation import Compilation
-from training.dialects import TrainableModel, dtype_of, load_keras, path_of
+from training.dialects import TrainableModel, allow_code, dtype_of, load_keras, path_of, unknown_classes
 from training.forgetting import forget_gradients
+from training.sizes import check_outputs, variables_within
 from training.state import FitState, can_be_kept
 
 log = logging.getLogger(__name__)
@@ -40,10 +44,20 @@ class KafkaModelEngine:
 
     Args:
         fetch_weights: reads a message's arrays, in the order of the sender's `get_weights`.
+        memory_bytes: what this process may have; a model that must have more is refused.
+        allows_code: build models that carry code.
     """
 
-    def __init__(self, fetch_weights: Callable[[ModelMessage], Sequence[Array]]) -> None:
+    def __init__(
+        self,
+        fetch_weights: Callable[[ModelMessage], Sequence[Array]],
+        *,
+        memory_bytes: int = sys.maxsize,
+        allows_code: bool = False,
+    ) -> None:
         self._fetch_weights = fetch_weights
+        self._memory_bytes = memory_bytes
+        self._allows_code = allows_code
         self._built: _Built | None = None
 
     def load(self, message: ModelMessage, seed: int) -> TrainableModel:
@@ -55,39 +69,50 @@ class KafkaModelEngine:
         Raises:
             ModelError: the architecture, the compile arguments or the weights cannot be used as they are.
         """
-        dialect = screen(message.architecture, message.place)
+        dialect = screen(message.architecture, message.place, allows_code=self._allows_code)
         arrays = self._fetch_weights(message)
         plan = (message.architecture, message.compile_args)
         built = self._built
         if built is None or built.plan != plan or not can_be_kept(dialect, built.trainable.model):
             self._built = None  # lets the old one go before the new one takes memory
-            built = self._built = _Built(plan, _build(dialect, message))
+            built = self._built = _Built(plan, self._build(dialect, message, arrays))
         built.trainable.model.set_weights(_fitted(arrays, built.trainable.model.weights, message))
         built.trainable.state.restore(seed)
         return built.trainable
 
+    def _build(self, dialect: Dialect, message: ModelMessage, arrays: Sequence[Array]) -> TrainableModel:
+        keras = load_keras(dialect)
+        keras.backend.clear_session()
+        forget_gradients()
+        gc.collect()  # Keras's models refer to themselves; left to Python they pile up
+        if self._allows_code:
+            allow_code(keras, dialect)
+        keras.utils.set_random_seed(BUILD_SEED)
+        with variables_within(arrays, message):  # begun after the session is cleared, which would end it
+            model = _load_model(keras, dialect, message)
+            check_outputs(model, message, self._memory_bytes)
+            compilation = Compilation(keras, dialect, message.place, allows_code=self._allows_code)
+            arguments = compilation.arguments(model, message.compile_args)
+            try:
+                model.compile(**arguments)
+            except Exception as exc:
+                raise ModelError(
+                    f"model_compile_args: {dialect.value} cannot compile with them: {cause(exc)}, at {message.place}"
+                ) from exc
+        log.info("model built with=%s weights=%d", keras.__name__, model.count_params())
+        return TrainableModel(dialect, keras, model, FitState(dialect, model))
 
-def _build(dialect: Dialect, message: ModelMessage) -> TrainableModel:
-    keras = load_keras(dialect)
-    keras.backend.clear_session()
-    forget_gradients()
-    gc.collect()  # Keras's models refer to themselves; left to Python they pile up
-    keras.utils.set_random_seed(BUILD_SEED)
+
+def _load_model(keras: Any, dialect: Dialect, message: ModelMessage) -> Any:
     try:
         model = keras.models.model_from_json(message.architecture)
     except Exception as exc:
-        raise ModelError(f"model_architecture: {dialect.value} cannot load it: {cause(exc)}, at {message.place}") from exc
+        custom = ", ".join(unknown_classes(keras, json.loads(message.architecture)))
+        why = f"it has no {shown(custom)}; a custom class is code, which does not travel" if custom else cause(exc)
+        raise ModelError(f"model_architecture: {dialect.value} cannot load it: {why}, at {message.place}") from exc
     if not model.built:
         raise ModelError(f"model_architecture: it names no input shape, so it has no weights to set, at {message.place}")
-    arguments = Compilation(keras, dialect, message.place).arguments(model, message.compile_args)
-    try:
-        model.compile(**arguments)
-    except Exception as exc:
-        raise ModelError(
-            f"model_compile_args: {dialect.value} cannot compile with them: {cause(exc)}, at {message.place}"
-        ) from exc
-    log.info("model built with=%s weights=%d", keras.__name__, model.count_params())
-    return TrainableModel(dialect, keras, model, FitState(dialect, model))
+    return model
 
 
 def _fitted(arrays: Sequence[Array], variables: Sequence[Any], message: ModelMessage) -> list[Array]:

@@ -70,7 +70,7 @@ def run() -> None:
             stack.callback(_tell_skipped, control)
             rounds = take_part(
                 rounds=control,
-                engine=KafkaModelEngine(weights),
+                engine=KafkaModelEngine(weights, memory_bytes=memory_bytes(), allows_code=settings.allow_model_code),
                 kind=KINDS[settings.case](settings, stream.result),
                 sink=FederatedKafkaMLAggregationSink(writer, admin, federation),
                 client=federation.group,

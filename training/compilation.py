@@ -27,12 +27,14 @@ class Compilation:
     Args:
         keras: the library of the dialect.
         place: where the message stands, for errors.
+        allows_code: as `protocol.architecture` has it.
     """
 
-    def __init__(self, keras: Any, dialect: Dialect, place: str) -> None:
+    def __init__(self, keras: Any, dialect: Dialect, place: str, *, allows_code: bool = False) -> None:
         self._keras = keras
         self._dialect = dialect
         self._place = place
+        self._allows_code = allows_code
 
     def arguments(self, model: Any, args: Mapping[str, Any]) -> dict[str, Any]:
         """Keyword arguments for `model.compile`, of objects made anew.
@@ -40,7 +42,7 @@ class Compilation:
         Raises:
             ModelError: naming the field that is missing, unknown, or cannot be honoured.
         """
-        screen_objects(args, f"{_ROOT}: {{}}, at {self._place}")
+        screen_objects(args, f"{_ROOT}: {{}}, at {self._place}", allows_code=self._allows_code)
         for name in ("optimizer", "loss"):
             if args.get(name) is None:
                 raise self._error(name, "missing")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from protocol.architecture import Dialect
+from protocol.architecture import Dialect, dictionaries
 from protocol.errors import ModelError
 from protocol.records import Array
 from training.state import FitState
@@ -25,6 +25,23 @@ def load_keras(dialect: Dialect) -> Any:
     import keras  # noqa: PLC0415 - loads TensorFlow
 
     return keras
+
+
+def allow_code(keras: Any, dialect: Dialect) -> None:
+    """Let a Keras run the code that a model carries, until its session is cleared or for good."""
+    config = keras.config if dialect is Dialect.KERAS_3 else keras.__internal__
+    config.enable_unsafe_deserialization()
+
+
+def unknown_classes(keras: Any, config: object) -> list[str]:
+    """The classes that the JSON of a model names without a module, and that are none of a Keras's public ones."""
+    rooms = [keras, *(getattr(keras, name) for name in _ROOMS), keras.optimizers.schedules]
+    named = dict.fromkeys(one["class_name"] for one in dictionaries(config) if "class_name" in one and not one.get("module"))
+    return [name for name in named if name not in _PRIVATE and not any(hasattr(room, name) for room in rooms)]
+
+
+_PRIVATE = ("Functional", "TFOpLambda", "SlicingOpLambda", "__tuple__", "__ellipsis__", "__keras_tensor__", "__slice__")
+_ROOMS = ("layers", "models", "initializers", "regularizers", "constraints", "losses", "metrics", "optimizers")
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,7 @@ def test_an_architecture_with_code_is_refused(federation: Federation) -> None:
     architecture["config"]["layers"].append({"class_name": "Lambda", "config": {"function": "print", "module": "builtins"}})
     status, line = ended(federation, replace(model, architecture=json.dumps(architecture)))
     assert status == 76
-    assert line.startswith("model_architecture: a Lambda carries code, which this worker does not run, at ")
+    assert line.startswith("model_architecture: a Lambda carries code; ALLOW_MODEL_CODE=true lets a model run code here, at ")
 
 
 def test_a_control_message_that_is_none_is_passed_over_and_the_next_is_trained(federation: Federation) -> None:

@@ -223,4 +223,6 @@ def test_a_missing_argument_is_named(missing: str) -> None:
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_function_of_python_is_refused_as_a_loss(dialect: Dialect) -> None:
     fault = fault_of(dialect, loss={"module": "builtins", "class_name": "function", "config": "print"})
-    assert fault.startswith("model_compile_args: the Python function 'print' is code, which this worker does not run")
+    assert fault.startswith(
+        "model_compile_args: the function builtins.print is outside of Keras; a function is code, which does not"
+    )

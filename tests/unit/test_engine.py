@@ -1,7 +1,8 @@
 """A model message and its weights become a compiled model of the sender's Keras."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from protocol.errors import ModelError
 from protocol.messages import ModelMessage, parse_model_message
 from protocol.records import Array
 from protocol.weights import load_arrays
-from tests.support import golden
+from tests.support import golden, watch
 from tests.support.messages import PLACE
-from tests.support.models import DIALECTS, announced, classifier
+from tests.support.models import DIALECTS, announced, classifier, compile_args
 from tests.support.streams import fit_data
 from training.dialects import TrainableModel, load_keras
 from training.fit import fit
@@ -193,3 +194,147 @@ def test_loading_twice_with_one_seed_trains_the_same(dialect: Dialect) -> None:
     assert reached[0][0] == reached[1][0]
     for one, other in zip(reached[0][1], reached[1][1], strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def engine_of(arrays: Sequence[Array], **changes: Any) -> KafkaModelEngine:
+    return KafkaModelEngine(lambda _message: arrays, **changes)
+
+
+def with_architecture(message: ModelMessage, architecture: str) -> ModelMessage:
+    return message.__class__(**{**_fields(message), "architecture": architecture})
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_lambda_is_trained_where_the_operator_allows_it_and_refused_elsewhere(dialect: Dialect) -> None:
+    keras = load_keras(dialect)
+    double = lambda x: x * 2.0  # noqa: E731 - a function with a name would not travel
+    doubled = keras.Sequential(
+        [
+            keras.layers.Input((8, 8)),
+            keras.layers.Flatten(),
+            keras.layers.Lambda(double),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    message, arrays = announced(doubled, training_settings={"batch": 32, "kwargs_fit": {"epochs": 1}})
+    trainable = engine_of(arrays, allows_code=True).load(message, SEED)
+    inputs = golden.samples().features[:5]
+    np.testing.assert_allclose(trainable.model.predict(inputs, verbose=0), doubled.predict(inputs, verbose=0), atol=1e-6)
+    fit(trainable, fit_data(golden.samples()), message, SEED)
+    assert not np.array_equal(trainable.trained_arrays()[0], arrays[0])
+    fault = fault_of(message, arrays)
+    assert fault == f"model_architecture: a Lambda carries code; ALLOW_MODEL_CODE=true lets a model run code here, at {PLACE}"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_custom_class_is_refused_by_its_name(dialect: Dialect) -> None:
+    keras = load_keras(dialect)
+
+    @keras.utils.register_keras_serializable(package="mine")
+    class Squared(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        def call(self, inputs: Any) -> Any:
+            return inputs * inputs
+
+    model = keras.Sequential([keras.layers.Input((8,)), Squared(), keras.layers.Dense(2)])
+    message, arrays = announced(model)
+    fault = fault_of(with_architecture(message, model.to_json()), arrays)
+    assert "Squared" in fault
+    assert "a custom class" in fault
+    assert "is code, which does not travel" in fault
+
+
+HUGE = 10**12
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("kind", ["Dense", "LSTM", "Embedding"])
+def test_an_architecture_of_more_numbers_than_its_weights_makes_no_variable_of_them(
+    dialect: Dialect,
+    kind: str,
+    nested: bool,  # noqa: FBT001 - a row
+) -> None:
+    layers = load_keras(dialect).layers
+    makers: dict[str, tuple[Callable[[], Any], str]] = {
+        "Dense": (lambda: layers.TimeDistributed(layers.Dense(77)), '"units": 77'),
+        "LSTM": (lambda: layers.Bidirectional(layers.LSTM(77)), '"units": 77'),
+        "Embedding": (lambda: layers.Embedding(77, 2), '"input_dim": 77'),
+    }
+    make, own = makers[kind]
+    layer = make()
+    keras = load_keras(dialect)
+    inputs = keras.layers.Input((8,) if kind == "Embedding" else (8, 4))
+    model = keras.Model(inputs, layer(inputs))
+    if nested:
+        outer = keras.layers.Input(inputs.shape[1:])
+        model = keras.Model(outer, model(outer))
+    message, arrays = announced(model)
+    huge = message.architecture.replace(own, own.replace("77", str(HUGE)))
+    assert huge != message.architecture
+    with watch.memory() as taken:
+        fault = fault_of(with_architecture(message, huge), arrays)
+    assert taken.peak_bytes < 100_000_000
+    assert fault.startswith("model_architecture: with a variable ")
+    assert "000000000000" in fault
+    assert f"the weights announced in {message.spec} have {sum(array.size for array in arrays)}, at {PLACE}" in fault
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_many_layers_of_some_size_make_no_more_variables_than_the_weights_have(dialect: Dialect) -> None:
+    keras = load_keras(dialect)
+    message, arrays = announced(keras.Sequential([keras.layers.Input((300,)), *(keras.layers.Dense(300) for _ in range(20))]))
+    fault = fault_of(message, arrays[:2])
+    # 2 * 90 300 of the weights and 2 ** 20 more: after 13 layers no kernel fits any more. Keras 2 begins with three counters.
+    assert re.search(r"of \(300, 300\) the model wants 126390\d numbers, and the weights announced in ", fault)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_metric_of_more_numbers_than_the_weights_is_not_made(dialect: Dialect) -> None:
+    metric = {"class_name": "MeanIoU", "config": {"num_classes": 10**6, "name": "iou"}}
+    message, arrays = announced(classifier(dialect), model_compile_args=compile_args(metrics=[metric]))
+    assert "of (1000000, 1000000) the model wants " in fault_of(message, arrays)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_layer_whose_output_is_beyond_the_memory_is_named(dialect: Dialect) -> None:
+    layers = load_keras(dialect).layers
+    stack = [layers.Input((4,)), layers.Dense(4), layers.RepeatVector(7), layers.GlobalMaxPooling1D()]
+    message, arrays = announced(load_keras(dialect).Sequential(stack))
+    huge = with_architecture(message, message.architecture.replace('"n": 7', f'"n": {10**9}'))
+    with pytest.raises(ModelError) as caught:
+        engine_of(arrays, memory_bytes=2**33).load(huge, SEED)
+    assert "makes (None, 1000000000, 4) of each sample, 16000000000 bytes, and this worker has 8589934592, at " in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_vocabulary_is_not_read_from_a_path(dialect: Dialect, tmp_path: Any) -> None:
+    words = tmp_path / "words"
+    words.write_text("secret\n")
+    layers = load_keras(dialect).layers
+    stack = [layers.Input((1,), dtype="string"), layers.StringLookup(vocabulary=["word"]), layers.Embedding(2, 2)]
+    message, arrays = announced(load_keras(dialect).Sequential(stack))
+    changed = with_architecture(message, message.architecture.replace('["word"]', json.dumps(str(words))))
+    assert changed.architecture != message.architecture
+    with watch.acts() as done:
+        fault = fault_of(changed, arrays)
+    assert fault == f"model_architecture: vocabulary is '{words}', a place to read from; give what stands there, at {PLACE}"
+    assert [act for act in done.acts if act[0] == "open"] == []
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_keras_writes_of_its_own_layers_is_admitted(dialect: Dialect) -> None:
+    """Operations between layers, wrappers, cells, functions, policies, constraints and nested models."""
+    keras = load_keras(dialect)
+    layers = keras.layers
+    inputs = layers.Input((8, 4))
+    hidden = layers.Bidirectional(layers.LSTM(3, return_sequences=True, kernel_constraint="max_norm"))(inputs)
+    hidden = layers.TimeDistributed(layers.Dense(6, activation=keras.activations.gelu, kernel_regularizer="l2"))(hidden)
+    hidden = layers.RNN(layers.StackedRNNCells([layers.GRUCell(6), layers.LSTMCell(6)]))(hidden * 2.0 + 1.0)
+    inner = keras.Sequential([layers.Input((6,)), layers.Dense(6, dtype="mixed_bfloat16"), layers.PReLU(), layers.Dropout(0.1)])
+    outputs = layers.Dense(10, dtype="float32")(layers.Concatenate()([inner(hidden[:, :6]), hidden]))
+    model = keras.Model(inputs, outputs)
+    message, arrays = announced(model)
+    for architecture in (message.architecture, model.to_json()):
+        assert load(with_architecture(message, architecture), arrays).model.count_params() == model.count_params()

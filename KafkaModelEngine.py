@@ -80,6 +80,10 @@ class KafkaModelEngine:
         built.trainable.state.restore(seed)
         return built.trainable
 
+    def received(self, message: ModelMessage) -> Sequence[Array]:
+        """The arrays that a message announces, as they came: read again, since a fit needs the memory more."""
+        return self._fetch_weights(message)
+
     def _build(self, dialect: Dialect, message: ModelMessage, arrays: Sequence[Array]) -> TrainableModel:
         keras = load_keras(dialect)
         keras.backend.clear_session()

@@ -19,7 +19,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from protocol.errors import DivergedError
 from protocol.messages import Metrics, ModelMessage
+from protocol.metrics import check_loss
 from protocol.records import Array
 from training.dialects import TrainableModel
 
@@ -40,6 +42,9 @@ class Engine(Protocol):
     """What makes a Keras model of a message."""
 
     def load(self, message: ModelMessage, seed: int) -> TrainableModel: ...
+
+    def received(self, message: ModelMessage) -> Sequence[Array]:
+        """The weights of a message as they came."""
 
 
 class Sink(Protocol):
@@ -67,16 +72,20 @@ class Kind:
     num_data: Callable[[], int]
 
 
-def take_part(rounds: Rounds, engine: Engine, kind: Kind, sink: Sink, client: str) -> int:
+def take_part(rounds: Rounds, engine: Engine, kind: Kind, sink: Sink, client: str, *, returns_received: bool = False) -> int:
     """Train and answer models until the federation's last round is answered.
 
     A round is committed after its reply is acknowledged, in the reply's transaction: a crash before does the round again.
 
     Args:
         client: the client's group, for its seeds.
+        returns_received: answer a fit that diverged with the weights as they came, and no data; else it is an error.
 
     Returns:
         Rounds answered.
+
+    Raises:
+        DivergedError: the weights or the loss of a fit are NaN or infinite.
     """
     answered = 0
     while (message := rounds.next_model()) is not None:
@@ -85,15 +94,23 @@ def take_part(rounds: Rounds, engine: Engine, kind: Kind, sink: Sink, client: st
         seed = round_seed(client, message)
         trainable = engine.load(message, seed)
         sink.prepare(trainable.largest_bytes())
-        metrics = kind.train(trainable, message, seed)
+        metrics, num_data = kind.train(trainable, message, seed), kind.num_data()
+        try:
+            arrays: Sequence[Array] = trainable.trained_arrays()
+            check_loss(metrics)
+        except DivergedError as exc:
+            if not returns_received:
+                raise
+            log.warning("%s; the weights go back as they came, with num_data=0", exc)
+            arrays, num_data = engine.received(message), 0
         with sink.transaction():
-            sink.send(trainable.trained_arrays(), message, metrics, kind.num_data())
+            sink.send(arrays, message, metrics, num_data)
             rounds.commit(message)
         answered += 1
         log.info(
             "round done version=%d samples=%d seconds=%.1f %s",
             message.version,
-            kind.num_data(),
+            num_data,
             time.monotonic() - begun,
             _summary(metrics),
         )

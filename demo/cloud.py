@@ -163,7 +163,7 @@ class Cloud:
             version = LAST if number == rounds - 1 else number
             self.announce(model, version)
             replies = self.collect(version, clients=clients, limit_s=round_limit_s)
-            model = replace(model, arrays=federated_average(replies))
+            model = replace(model, arrays=federated_average(replies, model.arrays))
             yield Round(version, replies, model.arrays)
 
 

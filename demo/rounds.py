@@ -50,15 +50,15 @@ class Reply:
     Attributes:
         client: the key of the message, FED-MODEL-M-CLIENT-C.
         version: as the reply has it: the trained model's plus one, or LAST.
-        metrics: metric name → one number an epoch, under "training" and "validation".
-        num_data: samples that it stands for.
+        metrics: metric name → one number an epoch, null where there is none, under "training" and "validation".
+        num_data: samples that it stands for; 0 where it stands for none, and has no weight.
         where: the ranges that its arrays are in.
         arrays: in the order of the model's; empty until they have been read.
     """
 
     client: str
     version: int
-    metrics: Mapping[str, Mapping[str, Sequence[float]]]
+    metrics: Mapping[str, Mapping[str, Sequence[Any]]]
     num_data: int
     where: tuple[StreamRange, ...]
     arrays: Sequence[Array] = ()
@@ -98,22 +98,26 @@ def parse_reply(key: bytes | None, value: bytes | None, place: str) -> Reply:
         raise PeerError(f"{place}: a reply's key is its client's group, received {key!r}")
     if not numbers_are_whole:
         raise PeerError(f"{place}: version and num_data are whole numbers, received {reply.version!r} and {reply.num_data!r}")
+    if reply.num_data < 0:
+        raise PeerError(f"{place}: num_data is a number of records, received {reply.num_data}")
     if faults:
         raise PeerError(f"{place}: no number under training or under validation for {', '.join(faults)}")
     return reply
 
 
-def federated_average(replies: Sequence[Reply]) -> list[Array]:
+def federated_average(replies: Sequence[Reply], announced: Sequence[Array]) -> Sequence[Array]:
     """Average the clients' arrays, each client weighted by its num_data.
 
-    Floats are averaged in float64 and cast back; integers and booleans are rounded, to even at a half, and keep their type.
+    A client that answers without data, since its fit came to nothing, has no part in it, whatever its arrays are; where there
+    is no other, the model stays as it was announced. Floats are averaged in float64 and cast back; integers and booleans are
+    rounded, to even at a half, and keep their type.
 
     Raises:
-        PeerError: no reply, no samples, or clients whose arrays differ in number, shape or type.
+        PeerError: clients whose arrays differ in number, shape or type.
     """
-    total = sum(reply.num_data for reply in replies)
-    if total <= 0:
-        raise PeerError(f"nothing to average: {len(replies)} replies of {total} samples")
+    replies = [reply for reply in replies if reply.num_data]
+    if not replies:
+        return announced
     first, *others = replies
     for other in others:
         _compare(first, other)

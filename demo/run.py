@@ -7,7 +7,6 @@ saw. Its status is 0 if that is good enough and both workers ended well; a worke
 from __future__ import annotations
 
 import argparse
-import math
 import secrets
 import signal
 import sys
@@ -136,7 +135,8 @@ def table_rows(number: int, one: Round, names: Mapping[str, str], accuracy: floa
 
 def _last_epoch(reply: Reply) -> list[str]:
     kinds = (("training", "loss"), ("training", "accuracy"), ("validation", "loss"), ("validation", "accuracy"))
-    return [f"{reply.metrics[kind].get(name, [math.nan])[-1]:.4f}" for kind, name in kinds]
+    numbers = [reply.metrics[kind].get(name, [None])[-1] for kind, name in kinds]
+    return ["" if number is None else f"{number:.4f}" for number in numbers]
 
 
 def say(text: str) -> None:

@@ -5,6 +5,7 @@
     ├── DataError         65  permanent  the labelled stream does not hold what the settings say
     │   └── BadRecordError               one record of it cannot be decoded
     ├── ModelError        76  permanent  a model message, an architecture, compile arguments or weights cannot be used
+    │   └── DivergedError                its fit ended in numbers that are none
     ├── SpaceLackError    71  passing    memory or disk are too small for the stream or the fit
     ├── FencedError       73  permanent  another process has taken this client's place
     ├── KafkaError        69  passing    a broker cannot be reached, or refuses
@@ -66,6 +67,10 @@ class ModelError(WorkerError):
     """What the cloud sent cannot be trained. A restart meets the same until the cloud sends another model."""
 
     status = os.EX_PROTOCOL
+
+
+class DivergedError(ModelError):
+    """A fit ended in NaN or infinity, which would spoil the average for every client."""
 
 
 class SpaceLackError(WorkerError):

@@ -6,6 +6,7 @@ Keys that this worker does not know are ignored, so that a newer peer can add so
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
@@ -155,7 +156,7 @@ def _fault(error: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """What a round's fit reports: for each metric one number an epoch, None where there is none.
+    """What a round's fit reports: for each metric one number an epoch, NaN and infinity among them, None where there is none.
 
     Attributes:
         training, validation: the same names in both, lists of equal length.
@@ -167,8 +168,17 @@ class Metrics:
     test: Mapping[str, Sequence[float | None]] | None = None
 
     def as_json(self) -> dict[str, Any]:
+        """Null for what JSON has no word for."""
         parts = {"training": self.training, "validation": self.validation, "test": self.test}
-        return {name: dict(part) for name, part in parts.items() if part is not None}
+        return {
+            part: {name: [_finite(number) for number in numbers] for name, numbers in metrics.items()}
+            for part, metrics in parts.items()
+            if metrics is not None
+        }
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
 
 
 def encode_reply(weights: OffsetRange, message: ModelMessage, metrics: Metrics, num_data: int) -> bytes:
@@ -176,7 +186,7 @@ def encode_reply(weights: OffsetRange, message: ModelMessage, metrics: Metrics, 
 
     Args:
         weights: where the reply's arrays stand, all acknowledged.
-        num_data: records of the stream, the weight of this client in the average.
+        num_data: records that were trained on, the weight of this client in the average.
     """
     reply = {
         "topic": str(weights),

@@ -6,31 +6,46 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from protocol.errors import ModelError
+from protocol.errors import DivergedError, ModelError
 from protocol.messages import Metrics
 
 log = logging.getLogger(__name__)
 
+LOSS = "loss"  # what Keras calls what it minimises, in every model
 VALIDATION_PREFIX = "val_"  # how Keras names the validation twin of a metric
 
 
 def collect(epochs: Sequence[Mapping[str, float]], test: Mapping[str, float] | None = None) -> Metrics:
     """Line the epochs up: every training metric with its validation twin, every list as long as the epochs.
 
-    A number that is missing, NaN or infinite becomes None. A fit without epochs still names its loss, since the cloud reads the
-    last number of every list.
+    A number that is missing becomes None. A fit without epochs still names its loss, since the cloud reads the last number of
+    every list.
 
     Args:
         epochs: Keras's logs at the end of each epoch.
         test: what evaluate gave for the test samples.
     """
-    logs = epochs or [{"loss": math.nan}]
-    names = dict.fromkeys(name for epoch in logs for name in epoch if not name.startswith(VALIDATION_PREFIX))
+    logs = epochs or [{}]
+    names = dict.fromkeys(name for epoch in logs for name in epoch if not name.startswith(VALIDATION_PREFIX)) or (LOSS,)
     return Metrics(
-        training={name: [_finite(epoch.get(name)) for epoch in logs] for name in names},
-        validation={name: [_finite(epoch.get(VALIDATION_PREFIX + name)) for epoch in logs] for name in names},
-        test=None if test is None else {name: [_finite(value)] for name, value in test.items()},
+        training={name: [epoch.get(name) for epoch in logs] for name in names},
+        validation={name: [epoch.get(VALIDATION_PREFIX + name) for epoch in logs] for name in names},
+        test=None if test is None else {name: [value] for name, value in test.items()},
     )
+
+
+def check_loss(metrics: Metrics) -> None:
+    """Refuse a fit whose loss has left the numbers, though its weights may not have yet.
+
+    Raises:
+        DivergedError: the training loss of the last epoch is NaN or infinite.
+    """
+    loss = metrics.training.get(LOSS, (None,))[-1]
+    if loss is not None and not math.isfinite(loss):
+        raise DivergedError(
+            f"the fit diverged: the loss of its last epoch is {loss}, and nothing of it is sent; lower the learning rate, "
+            "scale the data, or look for NaN in the stream"
+        )
 
 
 def thin_to_fit(metrics: Metrics, encode: Callable[[Metrics], bytes], limit: int) -> bytes:
@@ -73,7 +88,3 @@ def _keep(metrics: Metrics, epochs: int, kept: int) -> Metrics:
 
 def _pick(part: Mapping[str, Sequence[float | None]], indexes: Iterable[int]) -> dict[str, list[float | None]]:
     return {name: [values[index] for index in indexes] for name, values in part.items()}
-
-
-def _finite(value: float | None) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from protocol.architecture import Dialect, dictionaries
-from protocol.errors import ModelError
+from protocol.errors import DivergedError, ModelError
 from protocol.records import Array
 from training.state import FitState
 
@@ -75,12 +75,12 @@ class TrainableModel:
         """The weights, in the order of `get_weights`, which is the sender's too.
 
         Raises:
-            ModelError: naming the first array that holds NaN or infinity, as a diverged fit's do.
+            DivergedError: naming the first array that holds NaN or infinity, as a diverged fit's do.
         """
         arrays = list(self.model.get_weights())
         for index, (array, variable) in enumerate(zip(arrays, self.model.weights, strict=True)):
             if not np.isfinite(array).all():
-                raise ModelError(
+                raise DivergedError(
                     f"the fit diverged: array {index} ({path_of(variable)}) holds NaN or infinity, and is not sent; lower the "
                     "learning rate, scale the data, or look for NaN in the stream"
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
@@ -22,6 +23,10 @@ def reply(num_data: int, *arrays: Array, client: str = "a") -> Reply:
     return Reply(client, 1, {}, num_data, (), arrays)
 
 
+def averaged(replies: list[Reply]) -> Sequence[Array]:
+    return federated_average(replies, [])
+
+
 def content(**changed: Any) -> bytes:
     good = {
         "topic": "FED-m-agg_data_topic-c1:0:4:8",
@@ -35,7 +40,7 @@ def content(**changed: Any) -> bytes:
 def test_the_average_weighs_each_client_by_its_samples() -> None:
     one = np.array([[0.0, 1.0], [2.0, 4.0]], np.float32)
     other = np.array([[4.0, 1.0], [6.0, 0.0]], np.float32)
-    [mean] = federated_average([reply(300, one), reply(100, other)])
+    [mean] = averaged([reply(300, one), reply(100, other)])
     assert np.array_equal(mean, np.array([[1.0, 1.0], [3.0, 3.0]]))
     assert mean.dtype == np.float32
 
@@ -44,54 +49,61 @@ def test_the_average_of_random_arrays_is_numpys_weighted_average() -> None:
     random = np.random.default_rng(3)
     samples = [7, 100, 53]
     arrays = [random.normal(size=(5, 4)) for _ in samples]
-    [mean] = federated_average([reply(count, array) for count, array in zip(samples, arrays, strict=True)])
+    [mean] = averaged([reply(count, array) for count, array in zip(samples, arrays, strict=True)])
     np.testing.assert_allclose(mean, np.average(np.stack(arrays), axis=0, weights=samples), rtol=1e-15)
 
 
 def test_every_array_of_a_model_is_averaged_with_its_like() -> None:
-    mean = federated_average([reply(1, np.zeros(2), np.full((1, 3), 2.0)), reply(1, np.ones(2), np.full((1, 3), 4.0))])
+    mean = averaged([reply(1, np.zeros(2), np.full((1, 3), 2.0)), reply(1, np.ones(2), np.full((1, 3), 4.0))])
     assert [array.tolist() for array in mean] == [[0.5, 0.5], [[3.0, 3.0, 3.0]]]
 
 
 def test_one_client_alone_gets_its_arrays_back() -> None:
     array = np.array([0.1, -1e-30, 3e38], np.float32)
-    [mean] = federated_average([reply(3, array)])
+    [mean] = averaged([reply(3, array)])
     assert np.array_equal(mean, array)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint8])
 def test_whole_numbers_are_rounded_and_keep_their_type(dtype: type[np.integer[Any]]) -> None:
-    [mean] = federated_average([reply(2, np.array([1, 10], dtype)), reply(1, np.array([3, 11], dtype))])
+    [mean] = averaged([reply(2, np.array([1, 10], dtype)), reply(1, np.array([3, 11], dtype))])
     assert (mean.tolist(), mean.dtype) == ([2, 10], np.dtype(dtype))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_narrow_floats_are_summed_in_float64(dtype: Any) -> None:
     # 60000 twice is beyond float16, and 257 halved twice is no bfloat16 on the way.
-    [mean] = federated_average([reply(1, np.array([60000.0, 256.0], dtype)), reply(1, np.array([60000.0, 258.0], dtype))])
+    [mean] = averaged([reply(1, np.array([60000.0, 256.0], dtype)), reply(1, np.array([60000.0, 258.0], dtype))])
     assert mean.dtype == np.dtype(dtype)
     assert np.array_equal(mean, np.array([60000.0, 257.0]).astype(dtype))
 
 
 def test_an_array_without_axes_stays_one() -> None:
-    [mean] = federated_average([reply(1, np.array(1.0)), reply(3, np.array(5.0))])
+    [mean] = averaged([reply(1, np.array(1.0)), reply(3, np.array(5.0))])
     assert (mean.shape, float(mean)) == ((), 4.0)
 
 
 def test_clients_with_other_shapes_are_named() -> None:
     with pytest.raises(PeerError, match=r"array 1: a sent \(3,\) float64, b \(4,\) float64"):
-        federated_average([reply(1, np.zeros(2), np.zeros(3)), reply(1, np.zeros(2), np.zeros(4), client="b")])
+        averaged([reply(1, np.zeros(2), np.zeros(3)), reply(1, np.zeros(2), np.zeros(4), client="b")])
 
 
 def test_clients_with_another_number_of_arrays_are_named() -> None:
     with pytest.raises(PeerError, match="a sent 1 arrays, b 2"):
-        federated_average([reply(1, np.zeros(2)), reply(1, np.zeros(2), np.zeros(2), client="b")])
+        averaged([reply(1, np.zeros(2)), reply(1, np.zeros(2), np.zeros(2), client="b")])
 
 
-@pytest.mark.parametrize("replies", [[], [reply(0, np.zeros(2))]])
-def test_there_is_no_average_of_nothing(replies: list[Reply]) -> None:
-    with pytest.raises(PeerError, match="nothing to average"):
-        federated_average(replies)
+@pytest.mark.parametrize("array", [np.full(2, np.nan, np.float32), np.zeros(3), np.full(2, 9.0)])
+def test_a_client_without_data_has_no_part_in_the_average(array: Array) -> None:
+    one, other = np.array([1.0, 2.0], np.float32), np.array([3.0, 4.0], np.float32)
+    [mean] = averaged([reply(1, one), reply(0, array, client="b"), reply(1, other, client="c")])
+    assert mean.tolist() == [2.0, 3.0]
+
+
+def test_where_no_client_has_data_the_model_stays_as_it_was() -> None:
+    array = np.array([1.0, 2.0], np.float32)
+    [kept] = federated_average([reply(0, np.full(2, np.nan)), reply(0, np.zeros(2), client="b")], [array])
+    assert kept is array
 
 
 def test_a_reply_has_the_version_after_the_models() -> None:
@@ -129,6 +141,7 @@ def test_a_training_metric_without_a_twin_under_validation_is_refused(validation
         content(version="1"),
         content(version=True),
         content(num_data=None),
+        content(num_data=-1),
         content().replace(b"2.5", b"NaN"),
     ],
 )

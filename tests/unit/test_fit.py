@@ -9,14 +9,16 @@ import pytest
 import training.fit
 from KafkaModelEngine import KafkaModelEngine
 from protocol.architecture import Dialect
-from protocol.errors import ModelError
+from protocol.errors import DivergedError, ModelError
 from protocol.messages import Metrics
+from protocol.metrics import check_loss
 from protocol.records import Samples
 from tests.support import golden
 from tests.support.messages import PLACE
 from tests.support.models import DIALECTS, announced, classifier, compile_args
 from tests.support.streams import fit_data, kept
 from training.datasets import FitData
+from training.dialects import load_keras
 from training.fit import fit, steps_at_a_time
 from training.fit_arguments import complete_class_weight
 
@@ -28,11 +30,12 @@ def trained(
     data: FitData | None = None,
     kwargs_val: dict[str, Any] | None = None,
     compiled: dict[str, Any] | None = None,
+    model: Any = None,
     **kwargs_fit: Any,
 ) -> Metrics:
-    """Fit a classifier on the digits with these arguments of compile and fit."""
+    """Fit a model, a classifier where none is given, on the digits with these arguments of compile and fit."""
     message, arrays = announced(
-        classifier(dialect),
+        model or classifier(dialect),
         training_settings={"batch": 32, "kwargs_fit": kwargs_fit, "kwargs_val": kwargs_val or {}},
         model_compile_args=compile_args(**(compiled or {})),
     )
@@ -44,6 +47,15 @@ def trained(
 
 def digits(validation_rate: float = 0.2, test_rate: float = 0.0) -> FitData:
     return fit_data(golden.samples(), validation_rate=validation_rate, test_rate=test_rate)
+
+
+def sgd(**config: Any) -> dict[str, Any]:
+    return {"class_name": "SGD", "config": {"name": "SGD"} | config}
+
+
+def regression(dialect: Dialect) -> Any:
+    keras = load_keras(dialect)
+    return keras.Sequential([keras.layers.Input((8, 8)), keras.layers.Flatten(), keras.layers.Dense(1)])
 
 
 def fault_of(dialect: Dialect, data: FitData | None = None, **kwargs: Any) -> str:
@@ -268,6 +280,48 @@ def test_a_fit_that_diverged_names_the_first_array_and_sends_nothing(dialect: Di
     fault = fault_of(dialect, fit_data(Samples(features, images.labels), validation_rate=0))
     assert fault.startswith("the fit diverged: array 0 (")
     assert "/kernel) holds NaN or infinity, and is not sent; lower the learning rate" in fault
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_learning_rate_that_diverges_names_the_first_array(dialect: Dialect) -> None:
+    fault = fault_of(dialect, compiled={"optimizer": sgd(learning_rate=1e30)}, epochs=2)
+    assert fault.startswith("the fit diverged: array 0 (")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_loss_may_diverge_before_the_weights_do(dialect: Dialect) -> None:
+    # Gradients are cut off at 1, so the weights stay below 1e22, whose square is beyond float32.
+    compiled = {"optimizer": sgd(learning_rate=1e20, clipvalue=1.0), "loss": "mse", "metrics": ["mae"]}
+    metrics = trained(dialect, compiled=compiled, model=regression(dialect), epochs=2)
+    assert metrics.training["loss"][-1] == np.inf
+    with pytest.raises(DivergedError, match=r"^the fit diverged: the loss of its last epoch is inf, "):
+        check_loss(metrics)
+    assert metrics.as_json()["training"]["loss"][-1] is None
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_round_after_one_that_diverged_is_as_if_it_were_the_first(dialect: Dialect) -> None:
+    model = classifier(dialect, "Dropout", "BatchNormalization")
+    message, arrays = announced(
+        model,
+        training_settings={"batch": 32, "kwargs_fit": {"epochs": 2}},
+        model_compile_args=compile_args(optimizer=sgd(learning_rate=0.1, momentum=0.9)),
+    )
+    features = golden.samples().features.copy()
+    features[7] = np.nan
+    spoilt, engine = fit_data(Samples(features, golden.samples().labels)), KafkaModelEngine(lambda _message: arrays)
+    after = []
+    for data in (digits(), spoilt, digits()):
+        trainable = engine.load(message, SEED)
+        metrics = fit(trainable, data, message, SEED)
+        if data is spoilt:
+            with pytest.raises(DivergedError):
+                trainable.trained_arrays()
+        else:
+            after.append((metrics, trainable.trained_arrays()))
+    assert after[0][0] == after[1][0]
+    for one, other in zip(after[0][1], after[1][1], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from protocol.errors import ModelError
+from protocol.errors import DivergedError, ModelError
 from protocol.messages import Metrics
-from protocol.metrics import collect, thin_to_fit
+from protocol.metrics import check_loss, collect, thin_to_fit
 
 
 def encode(metrics: Metrics) -> bytes:
@@ -31,11 +31,28 @@ def test_epochs_without_validation_keep_their_place() -> None:
     assert metrics.validation == {"loss": [None, 4.0, None]}
 
 
-def test_numbers_that_json_has_no_word_for_become_null() -> None:
+def test_numbers_that_json_has_no_word_for_become_null_in_a_reply() -> None:
     metrics = collect([{"loss": math.nan, "mae": math.inf, "val_loss": -math.inf}], test={"loss": math.nan})
-    assert metrics.training == {"loss": [None], "mae": [None]}
-    assert metrics.validation == {"loss": [None], "mae": [None]}
-    assert metrics.test == {"loss": [None]}
+    assert metrics.as_json() == {
+        "training": {"loss": [None], "mae": [None]},
+        "validation": {"loss": [None], "mae": [None]},
+        "test": {"loss": [None]},
+    }
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_last_loss_that_is_no_number_is_refused(loss: float) -> None:
+    with pytest.raises(
+        DivergedError, match=f"^the fit diverged: the loss of its last epoch is {loss}, and nothing of it is sent"
+    ):
+        check_loss(collect([{"loss": 0.5}, {"loss": loss}]))
+
+
+@pytest.mark.parametrize(
+    "epochs", [[], [{"loss": math.nan}, {"loss": 0.5}], [{"loss": 0.5, "mae": math.nan, "val_loss": math.inf}], [{"mae": 0.5}]]
+)
+def test_no_other_number_is_the_fits_loss(epochs: list[dict[str, float]]) -> None:
+    check_loss(collect(epochs))
 
 
 def test_a_fit_without_epochs_still_names_its_loss() -> None:

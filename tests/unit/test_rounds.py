@@ -1,7 +1,10 @@
 """The rounds of a federation, over parts that only note what they are asked."""
 
+import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,33 +12,37 @@ import pytest
 
 from federated_mainTraining import Kind, round_seed, take_part
 from protocol.architecture import Dialect
-from protocol.errors import ModelError
+from protocol.errors import DivergedError, ModelError
 from protocol.messages import Metrics, ModelMessage
 from protocol.records import Array
 from tests.support.messages import model_message
 from training.dialects import TrainableModel
 
 METRICS = Metrics(training={"loss": [0.5]}, validation={"loss": [None]})
+DIVERGED = Metrics(training={"loss": [math.nan]}, validation={"loss": [None]})
+RECEIVED = [np.array(0.25)]
 
 
 class FakeModel:
-    """A model whose weights tell whether it was trained."""
+    """A model of one weight, which is 0 until it is trained."""
 
     def __init__(self) -> None:
-        self.is_trained = False
-        self.weights = self.get_weights()
+        self.weight = 0.0
+        self.weights = [SimpleNamespace(shape=(), dtype=np.dtype(float), name="only/weight")]
 
     def get_weights(self) -> list[Array]:
-        return [np.array(self.is_trained)]
+        return [np.array(self.weight)]
 
 
 class Notes:
     """Rounds, engine, kind and sink at once: notes what it is asked, in order."""
 
-    def __init__(self, *versions: int, fails_at: str = "") -> None:
+    def __init__(self, *versions: int, fails_at: str = "", metrics: Metrics = METRICS, weight: float = 1.0) -> None:
         self.noted: list[Any] = []
         self._messages = [model_message(version=version, topic=f"w:0:{at}:{at + 1}") for at, version in enumerate(versions)]
         self._fails_at = fails_at
+        self._metrics = metrics
+        self._weight = weight
 
     def _note(self, *what: Any) -> None:
         self.noted.append(what if len(what) > 1 else what[0])
@@ -52,13 +59,17 @@ class Notes:
         self._note("load", message.version)
         return TrainableModel(Dialect.KERAS_3, None, FakeModel(), state=None)  # type: ignore[arg-type]
 
+    def received(self, message: ModelMessage) -> Sequence[Array]:
+        self._note("received", message.version)
+        return RECEIVED
+
     def prepare(self, largest_bytes: int) -> None:
         self._note("prepare", largest_bytes)
 
     def train(self, trainable: TrainableModel, message: ModelMessage, _seed: int) -> Metrics:
-        trainable.model.is_trained = True
+        trainable.model.weight = self._weight
         self._note("train", message.version)
-        return METRICS
+        return self._metrics
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -67,12 +78,13 @@ class Notes:
         self._note("end")
 
     def send(self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int) -> object:
-        assert metrics is METRICS
-        self._note("send", message.version, bool(arrays[0]), num_data)
+        assert metrics is self._metrics
+        self._note("send", message.version, float(arrays[0]), num_data)
         return None
 
-    def run(self) -> int:
-        return take_part(self, self, Kind(train=self.train, num_data=lambda: 400), self, "FED-MODEL-dig1-CLIENT-c1")
+    def run(self, *, returns_received: bool = False) -> int:
+        kind = Kind(train=self.train, num_data=lambda: 400)
+        return take_part(self, self, kind, self, "FED-MODEL-dig1-CLIENT-c1", returns_received=returns_received)
 
 
 def test_a_round_is_prepared_before_the_fit_and_committed_in_the_replys_transaction() -> None:
@@ -80,10 +92,10 @@ def test_a_round_is_prepared_before_the_fit_and_committed_in_the_replys_transact
     assert notes.run() == 1
     assert notes.noted == [
         ("load", -1),
-        ("prepare", 1),
+        ("prepare", 8),
         ("train", -1),
         "begin",
-        ("send", -1, True, 400),
+        ("send", -1, 1.0, 400),
         ("commit", -1),
         "end",
     ]
@@ -105,6 +117,38 @@ def test_a_round_that_fails_is_not_committed(fails_at: str) -> None:
     with pytest.raises(ModelError, match=f"failed at {fails_at}"):
         notes.run()
     assert "commit" not in [what for what, *_ in notes.noted]
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ({"metrics": DIVERGED}, "the fit diverged: the loss of its last epoch is nan"),
+        ({"weight": math.inf}, r"the fit diverged: array 0 \(only/weight\) holds NaN or infinity"),
+        ({"metrics": DIVERGED, "weight": math.nan}, r"the fit diverged: array 0 \(only/weight\) holds NaN or infinity"),
+    ],
+)
+class TestDiverged:
+    def test_nothing_is_sent_and_the_round_fails(self, parts: dict[str, Any], told: str) -> None:
+        notes = Notes(0, **parts)
+        with pytest.raises(DivergedError, match=told):
+            notes.run()
+        assert [what for what, *_ in notes.noted] == ["load", "prepare", "train"]
+
+    def test_the_received_weights_go_back_without_data_where_that_is_wanted(
+        self, parts: dict[str, Any], told: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        notes = Notes(0, **parts)
+        assert notes.run(returns_received=True) == 1
+        assert notes.noted[3:] == [("received", 0), "begin", ("send", 0, 0.25, 0), ("commit", 0), "end"]
+        [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert re.match(told, warning)
+        assert warning.endswith("; the weights go back as they came, with num_data=0")
+
+
+def test_a_fit_that_did_not_diverge_is_sent_also_where_others_would_be_returned() -> None:
+    notes = Notes(0)
+    notes.run(returns_received=True)
+    assert notes.noted[3:] == ["begin", ("send", 0, 1.0, 400), ("commit", 0), "end"]
 
 
 def test_a_seed_is_the_rounds_own_and_comes_again() -> None:

@@ -19,6 +19,7 @@ from protocol.errors import SettingsError
 from protocol.stream_spec import StreamRange, check_topic, parse_spec
 from protocol.topics import Federation
 from protocol.words import shown
+from sieve import Sieve
 from transport.clients import READ_COMMITTED, READ_UNCOMMITTED, Cluster, Isolation
 from variables import WHOLE, Environment, Memory, count, folder, limit, memory, one_of, seconds, share
 
@@ -38,6 +39,9 @@ DEFAULT_TRANSACTION_LIMIT_S = 300.0  # 100 MB at 3 Mbit/s
 DELIVERIES: tuple[Delivery, ...] = ("exactly-once", "at-least-once")
 ISOLATIONS = (READ_UNCOMMITTED, READ_COMMITTED)
 DEFAULT_DATA_MEMORY = Memory(share=0.5)  # the other half is for TensorFlow, the model and the fit
+FAIL, SKIP, RETURN = "fail", "skip", "return"
+NON_FINITES = (FAIL, RETURN)
+DEFAULT_BAD_RECORDS_LIMIT = 0.01
 EXAMPLE_CONFIG = '{"data_type": "uint8", "label_type": "uint8", "data_reshape": "28 28", "label_reshape": ""}'
 MACHINE_NAME = "the machine's name"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -60,6 +64,9 @@ class Settings:
         delivery: whether a reply is one transaction with the offset of what it answers.
         cloud_isolation: which replies the cloud reads.
         transaction_limit_s: the longest that a reply may take to be sent in a transaction.
+        bad_records: what becomes of records that cannot be decoded: FAIL, SKIP, or the edge's topic that they go to.
+        bad_records_limit: share of the stream in [0, 1) that may be such records.
+        non_finite: what becomes of a fit that diverged: FAIL or RETURN.
         data_memory: what the decoded stream may take in memory.
         spill_folder: where it is kept beyond that.
         allow_model_code: train models that carry code, Lambda layers above all.
@@ -82,6 +89,9 @@ class Settings:
     delivery: Delivery
     cloud_isolation: Isolation
     transaction_limit_s: float
+    bad_records: str
+    bad_records_limit: float
+    non_finite: str
     data_memory: Memory
     spill_folder: Path
     allow_model_code: bool
@@ -100,13 +110,15 @@ class Settings:
         input_config = env.read("INPUT_CONFIG", _json_object, remedy="the JSON object that describes the records")
         validation_rate = env.read("VALIDATION_RATE", share, remedy="the share of the stream to validate with, e.g. 0.2")
         test_rate = env.read("TEST_RATE", share, default=0.0)
+        stream = env.read("DATA_TOPIC", _spec, remedy="the stream spec, e.g. digits:0:0:313")
+        unsupervised_stream = env.read("UNSUPERVISED_TOPIC", _spec, default=None)
         settings = cls(
             cloud=_cluster(env, "cloud", "KML_CLOUD_BOOTSTRAP_SERVERS"),
             data=_cluster(env, "edge", "DATA_BOOTSTRAP_SERVERS"),
             federation=federation,
             client_id_source=client_id_source,
-            stream=env.read("DATA_TOPIC", _spec, remedy="the stream spec, e.g. digits:0:0:313"),
-            unsupervised_stream=env.read("UNSUPERVISED_TOPIC", _spec, default=None),
+            stream=stream,
+            unsupervised_stream=unsupervised_stream,
             input_format=input_format,
             input_config=input_config,
             validation_rate=validation_rate,
@@ -118,6 +130,9 @@ class Settings:
             delivery=env.read("DELIVERY", one_of(*DELIVERIES), default=DELIVERIES[0]),
             cloud_isolation=env.read("CLOUD_ISOLATION", one_of(*ISOLATIONS), default=READ_UNCOMMITTED),
             transaction_limit_s=env.read("TRANSACTION_LIMIT_S", seconds, default=DEFAULT_TRANSACTION_LIMIT_S),
+            bad_records=_bad_records(env, stream, unsupervised_stream),
+            bad_records_limit=env.read("BAD_RECORDS_LIMIT", share, default=DEFAULT_BAD_RECORDS_LIMIT),
+            non_finite=env.read("NON_FINITE", one_of(*NON_FINITES), default=FAIL),
             data_memory=env.read("DATA_MEMORY_LIMIT", memory, default=DEFAULT_DATA_MEMORY),
             spill_folder=env.read("DATA_SPILL_FOLDER", folder, default=Path(env.text("TMPDIR") or "/tmp")),  # noqa: S108 - a default
             allow_model_code=env.read("ALLOW_MODEL_CODE", one_of("true", "false"), default="false") == "true",
@@ -144,8 +159,18 @@ class Settings:
         return (
             f"federation={federation.model_id} client={federation.client_id} (from {self.client_id_source}) case={self.case} "
             f"stream={','.join(map(str, self.stream))} format={self.input_format} validation_rate={self.validation_rate:g} "
-            f"test_rate={self.test_rate:g} total_msg={self.total_msg} delivery={self.delivery}"
+            f"test_rate={self.test_rate:g} total_msg={self.total_msg} delivery={self.delivery} bad_records={self.bad_records} "
+            f"bad_records_limit={self.bad_records_limit:g} non_finite={self.non_finite}"
         )
+
+    @property
+    def bad_record_topic(self) -> str | None:
+        """Where bad records go; None where they go nowhere."""
+        return None if self.bad_records in {FAIL, SKIP} else self.bad_records
+
+    def sieve(self, most: int) -> Sieve:
+        """A new decoder for the stream's records, of which at most so many will come."""
+        return Sieve(self.decoder(), most, None if self.bad_records == FAIL else self.bad_records_limit)
 
     def decoder(self) -> Decoder:
         """A new decoder for the stream's records."""
@@ -184,6 +209,26 @@ def _total(env: Environment) -> int | None:
     if env.is_missing("TOTAL_MSG"):
         env.note("TOTAL_MSG", "TOTAL_MSG is not set: give the number of records of the stream, or None for one without end")
     return env.read("TOTAL_MSG", count, default=None)
+
+
+def _bad_records(env: Environment, *streams: tuple[StreamRange, ...] | None) -> str:
+    wanted = env.read("BAD_RECORDS", _bad_record_goal, default=FAIL)
+    if wanted in {one.topic for stream in streams for one in stream or ()}:
+        env.note(
+            "BAD_RECORDS",
+            f"BAD_RECORDS={wanted!r} is a topic of the stream itself, which would hold its bad records twice: give another one",
+        )
+    return wanted
+
+
+def _bad_record_goal(text: str) -> str:
+    if text.lower() in {FAIL, SKIP}:
+        return text.lower()
+    try:
+        check_topic(text)
+    except ValueError as exc:
+        raise ValueError(f"is neither {FAIL} nor {SKIP}, and {exc}") from exc
+    return text
 
 
 def _bootstrap(text: str) -> str:

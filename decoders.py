@@ -32,8 +32,11 @@ Without *_type: data are float32, labels int64 where the first one has no fracti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn, final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
 
 from decoding.avro_column import avro_plan
 from decoding.column import DATA, LABEL, Column, Plan, UnfitError
@@ -42,6 +45,8 @@ from decoding.options import Options
 from decoding.raw_column import raw_plan
 from protocol.errors import BadRecordError
 from protocol.records import RecordBatch, Samples
+
+MAX_REASON = 500  # characters
 
 DECODERS: Mapping[str, Callable[[Options], Plan | None]] = {"RAW": raw_plan, "AVRO": avro_plan, "JSON": json_plan}
 
@@ -54,18 +59,37 @@ class InputConfigError(ValueError):
         self.faults = tuple(faults)
 
 
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """What decoding makes of a batch.
+
+    Attributes:
+        samples: of the good records, in offset order; None where there is no good one.
+        bad: index in the batch and reason of each of the others, in offset order.
+    """
+
+    samples: Samples | None
+    bad: Sequence[tuple[int, str]]
+
+
 @final
 class Decoder:
     """Decodes the records of one stream.
 
-    What INPUT_CONFIG leaves open is taken from the first record of the first batch, and held against all later ones, also of
-    later batches. Nothing is taken from a record that is refused: then the first record of the next batch is asked.
+    What INPUT_CONFIG leaves open is taken from the first good record, and held against all later ones, also of later batches.
+    Nothing is taken from a record that is refused by itself.
+
+    Attributes:
+        settled_by: place of the record that settled what INPUT_CONFIG leaves open; None where none has yet.
+        open_keys: keys of INPUT_CONFIG that are left to it.
     """
 
     def __init__(self, data: Plan, label: Plan) -> None:
         self._data = data
         self._label = label
         self._columns: tuple[Column, Column] | None = None
+        self.settled_by: str | None = None
+        self.open_keys = (*data.open_keys, *label.open_keys)
 
     def decode(self, batch: RecordBatch) -> Samples:
         """Decode records, at least one.
@@ -79,33 +103,69 @@ class Decoder:
 
         Source: Kafka-ML's federated training Job, decoders of RAW and AVRO records.
         """
-        if self._columns is None:
-            self._columns = self._settle(batch)
-        data, label = self._columns
-        try:
-            return Samples(data.decode(batch.values), label.decode(batch.keys))
-        except UnfitError as exc:
-            self._tell_first(batch, data, label, exc)
+        good = []
+        for index, outcome in self._halved(batch):
+            if isinstance(outcome, UnfitError):
+                raise BadRecordError(batch.place(index), index, _in_a_line(outcome)) from outcome
+            good.append(outcome)
+        return _joined(good)
 
-    def _settle(self, batch: RecordBatch) -> tuple[Column, Column]:
-        value, key = batch.values[0], batch.keys[0]
-        try:
-            data, label = self._data.settle(value), self._label.settle(key)
-            data.decode([value])
-            label.decode([key])
-        except UnfitError as exc:
-            raise BadRecordError(batch.place(0), 0, str(exc)) from exc
+    def sift(self, batch: RecordBatch) -> Sifted:
+        """Decode those records that can be decoded."""
+        good: list[Samples] = []
+        bad: list[tuple[int, str]] = []
+        for index, outcome in self._halved(batch):
+            if isinstance(outcome, UnfitError):
+                bad.append((index, _in_a_line(outcome)))
+            else:
+                good.append(outcome)
+        return Sifted(_joined(good) if good else None, bad)
+
+    def _halved(self, batch: RecordBatch) -> Iterator[tuple[int, Samples | UnfitError]]:
+        """Decode a batch in one go; one that fails is halved, and halved again, down to the bad records.
+
+        Yields:
+            Index of its first record and samples of each part, or index and fault of a bad record, in offset order.
+        """
+        parts = [range(len(batch))]
+        while parts:
+            part = parts.pop()
+            try:
+                yield part.start, self._decode(batch, part)
+            except UnfitError as exc:
+                if len(part) == 1:
+                    yield part.start, exc
+                else:
+                    middle = len(part) // 2
+                    parts += [part[middle:], part[:middle]]
+
+    def _decode(self, batch: RecordBatch, part: range) -> Samples:
+        data, label = self._columns or self._settle(batch, part.start)
+        values, keys = batch.values, batch.keys
+        if len(part) < len(batch):
+            rows = slice(part.start, part.stop)
+            values, keys = values[rows], keys[rows]
+        return Samples(data.decode(values), label.decode(keys))
+
+    def _settle(self, batch: RecordBatch, index: int) -> tuple[Column, Column]:
+        value, key = batch.values[index], batch.keys[index]
+        data, label = self._data.settle(value), self._label.settle(key)
+        data.decode([value])
+        label.decode([key])
+        self._columns, self.settled_by = (data, label), batch.place(index)
         return data, label
 
-    def _tell_first(self, batch: RecordBatch, data: Column, label: Column, whole: UnfitError) -> NoReturn:
-        """Whole batches are decoded in one go; only one that fails is gone through record by record."""
-        for index, (value, key) in enumerate(zip(batch.values, batch.keys, strict=True)):
-            try:
-                data.decode([value])
-                label.decode([key])
-            except UnfitError as exc:
-                raise BadRecordError(batch.place(index), index, str(exc)) from exc
-        raise AssertionError("a batch was refused, and none of its records") from whole
+
+def _joined(parts: Sequence[Samples]) -> Samples:
+    if len(parts) == 1:
+        return parts[0]
+    return Samples(np.concatenate([part.features for part in parts]), np.concatenate([part.labels for part in parts]))
+
+
+def _in_a_line(fault: UnfitError) -> str:
+    """A reason as a log can have it: a record may hold names of any length, with line breaks in them."""
+    line = " ".join(str(fault).split())
+    return line if len(line) <= MAX_REASON else f"{line[:MAX_REASON]}…"
 
 
 def make_decoder(input_format: str, config: Mapping[str, object]) -> Decoder:

@@ -13,6 +13,7 @@ from federated_mainTraining import Kind
 from protocol.errors import DataError, ModelError, SpaceLackError
 from protocol.messages import Metrics, ModelMessage
 from protocol.records import RecordBatch
+from sieve import Sieve
 from training.datasets import FitData
 from training.dialects import TrainableModel
 from training.fit import fit
@@ -45,30 +46,29 @@ def single_classic(settings: Settings, data: Callable[[], FitData]) -> Kind:
         return fit(trainable, data(), message, seed)
 
     def num_data() -> int:
-        return settings.total_msg if settings.total_msg is not None else len(data().kept)
+        good, bad = len(data().kept), data().bad
+        if settings.total_msg is None:
+            return good
+        # Of another total than the stream's the same share is bad: less the number of them it could fall below 0.
+        return max(1, round(settings.total_msg * good / (good + bad)))
 
     return Kind(train=train, num_data=num_data)
 
 
-def keep_stream(settings: Settings, stream: Iterable[RecordBatch], store: Store) -> FitData:
+def keep_stream(settings: Settings, stream: Iterable[RecordBatch], store: Store, sieve: Sieve) -> FitData:
     """Decode a bounded stream, keep its features and labels, and cut it into its parts.
 
     Raises:
-        BadRecordError: a record cannot be decoded.
-        DataError: the stream holds no record with a value and a key, or too few to train on.
+        BadRecordError: a record cannot be decoded, and none may be left out.
+        DataError: too many cannot; or the stream holds no record with a value and a key, or too few to train on.
         SpaceLackError: memory or disk are too small for it.
     """
-    decoder = settings.decoder()
-
-    def keep(batch: RecordBatch) -> None:
-        store.add(decoder.decode(batch))
-
     try:
         # Beside reading: most of the work lets go of Python's lock.
         with ThreadPoolExecutor(1, "store") as keeper:
             pending: deque[Future[None]] = deque()
-            for batch in stream:
-                pending.append(keeper.submit(store.add, decoder.decode(batch)))
+            for samples in sieve.samples(stream):
+                pending.append(keeper.submit(store.add, samples))
                 if len(pending) > READ_AHEAD:
                     pending.popleft().result()
             for one in pending:
@@ -90,7 +90,7 @@ def keep_stream(settings: Settings, stream: Iterable[RecordBatch], store: Store)
         labels.shape[1:],
         labels.dtype,
     )
-    return FitData(kept, parts)
+    return FitData(kept, parts, len(sieve.bad))
 
 
 def _check_supervised(settings: Settings, message: ModelMessage) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any
 
-from config import MACHINE_NAME, Settings, quieten_tensorflow
+from config import MACHINE_NAME, RETURN, Settings, quieten_tensorflow
 from federated_mainTraining import Kind, take_part
 from federated_singleClassicTraining import keep_stream, single_classic
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
@@ -19,6 +19,7 @@ from protocol.records import Array
 from training.datasets import FitData
 from training.store import Store
 from transport.admin import Admin
+from transport.bad_records import await_bad_record_topic, hand_over
 from transport.clients import READ_COMMITTED
 from transport.control import ControlTopic, Delivery
 from transport.reader import Reader
@@ -74,6 +75,7 @@ def run() -> None:
                 kind=KINDS[settings.case](settings, stream.result),
                 sink=FederatedKafkaMLAggregationSink(writer, admin, federation),
                 client=federation.group,
+                returns_received=settings.non_finite == RETURN,
             )
     except (KafkaError, LimitError):
         _check(tensorflow, stream)  # a fault of theirs came first, and may be one that no restart mends
@@ -124,11 +126,18 @@ def keep_labelled_stream(settings: Settings) -> FitData:
     """
     counts = Counts()
     with without_collection(), Reader(settings.data, settings.federation.group, settings.answer_limit_s) as reader:
+        if settings.bad_record_topic is not None:
+            await_bad_record_topic(reader, settings.bad_record_topic, settings.answer_limit_s)
         ranges = resolve(reader, settings.stream, settings.answer_limit_s)
         total = memory_bytes()
         memory = min(settings.data_memory.of(total), total)
-        with Store(sum(one.end - one.start for one in ranges), memory, settings.spill_folder) as store:
-            data = keep_stream(settings, read_stream(reader, ranges, counts), store)
+        most = sum(one.end - one.start for one in ranges)
+        sieve = settings.sieve(most)
+        with Store(most, memory, settings.spill_folder) as store:
+            data = keep_stream(settings, read_stream(reader, ranges, counts), store, sieve)
+        if settings.bad_record_topic is not None and sieve.bad:
+            with Writer(settings.data, settings.federation.group, settings.answer_limit_s) as writer:
+                hand_over(reader, writer, settings.bad_record_topic, sieve.bad)
     log.info("stream read records=%d from %s", counts.records, ", ".join(map(str, ranges)))
     if counts.tombstones or counts.keyless:
         log.warning(

@@ -16,7 +16,7 @@ from decoding.avro_trail import UnlikeError
 from decoding.column import LABEL, Column, Plan, Side, UnfitError
 from decoding.number_rows import Stack, settle_shape
 from decoding.options import Options
-from decoding.shapes import Shape, parse_reshape, resolve, wanted
+from decoding.shapes import Shape, is_open, parse_reshape, resolve, wanted
 from decoding.wire_types import DType, native, parse_number_type
 from protocol.records import Array
 
@@ -107,6 +107,11 @@ class AvroPlan:
     reader: DatumReader
     dtype: DType
     reshape: Shape | None
+
+    @property
+    def open_keys(self) -> tuple[str, ...]:
+        is_left = self.reader.layout.count is None and is_open(self.reshape)
+        return (f"{self.reader.side.name}_reshape",) if is_left else ()
 
     def settle(self, first: bytes) -> Column:
         layout, side = self.reader.layout, self.reader.side

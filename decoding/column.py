@@ -44,6 +44,10 @@ class Column(Protocol):
 class Plan(Protocol):
     """What the configuration says of one side; it may leave shape and dtype to the first record."""
 
+    @property
+    def open_keys(self) -> tuple[str, ...]:
+        """Keys of INPUT_CONFIG that are not given, and are left to the first record."""
+
     def settle(self, first: bytes) -> Column:
         """The column for a stream that begins with `first`.
 

@@ -14,7 +14,7 @@ from decoding.json_layout import Layout, learn, learn_fields
 from decoding.number_rows import Stack, fit, settle_shape
 from decoding.options import Options
 from decoding.packing import REFUSALS, Packer, make_packers
-from decoding.shapes import Shape, parse_reshape
+from decoding.shapes import Shape, is_open, parse_reshape
 from decoding.wire_types import DType, native, parse_number_type
 from protocol.records import Array
 
@@ -57,6 +57,15 @@ class JsonPlan:
     names: tuple[str, ...] | None
     dtype: DType | None
     reshape: Shape | None
+
+    @property
+    def open_keys(self) -> tuple[str, ...]:
+        left = {
+            "type": self.dtype is None and self.side is LABEL,
+            "fields": self.names is None,
+            "reshape": is_open(self.reshape),
+        }
+        return tuple(f"{self.side.name}_{suffix}" for suffix, is_left in left.items() if is_left)
 
     def settle(self, first: bytes) -> Column:
         value, part = _parse(self.loads, self.side, first), self.side.part

@@ -10,7 +10,7 @@ import numpy as np
 
 from decoding.column import Column, Plan, Side, UnfitError
 from decoding.options import Options
-from decoding.shapes import OPEN, Shape, closed_size, describe, parse_reshape, resolve
+from decoding.shapes import OPEN, Shape, closed_size, describe, is_open, parse_reshape, resolve
 from decoding.wire_types import NAMES, TEXT, DType, from_wire, parse_type
 from protocol.records import Array
 
@@ -38,8 +38,12 @@ class RawPlan:
     wire: DType
     reshape: Shape | None
 
+    @property
+    def open_keys(self) -> tuple[str, ...]:
+        return (f"{self.side.name}_reshape",) if is_open(self.reshape) else ()
+
     def settle(self, first: bytes) -> Column:
-        if self.reshape is not None and OPEN not in self.reshape:
+        if self.reshape is not None and not is_open(self.reshape):
             return RawColumn(self.side, self.wire, self.reshape)
         reshape = (OPEN,) if self.reshape is None else self.reshape
         count, rest = divmod(len(first), self.wire.itemsize)
@@ -81,6 +85,10 @@ class TextPlan:
 
     side: Side
     shape: Shape
+
+    @property
+    def open_keys(self) -> tuple[str, ...]:
+        return ()
 
     def settle(self, first: bytes) -> Column:  # noqa: ARG002 - a Plan is given it
         return self

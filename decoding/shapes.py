@@ -38,6 +38,11 @@ def parse_reshape(value: object) -> Shape:
     return tuple(sizes)
 
 
+def is_open(reshape: Shape | None) -> bool:
+    """Whether a reshape leaves a size, or all of them, to the first record."""
+    return reshape is None or OPEN in reshape
+
+
 def closed_size(shape: Shape) -> int:
     """Numbers in a sample, or what their count is a multiple of where a size is open."""
     return math.prod(size for size in shape if size != OPEN)

@@ -34,6 +34,19 @@ class RecordBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class BadRecord:
+    """A record that cannot be decoded, and why."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]@{self.offset}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class Samples:
     """Decoded records, unbatched, in stream order.
 

@@ -22,9 +22,17 @@ class FitData:
     TensorFlow sees the stream's memory, or its mapped file, as two tensors, and each batch is cut from them at once.
     """
 
-    def __init__(self, kept: Kept, split: Split) -> None:
+    def __init__(self, kept: Kept, split: Split, bad: int = 0) -> None:
+        """Serve what is kept.
+
+        Args:
+            kept: all samples.
+            split: of them.
+            bad: records of the stream that were left out.
+        """
         self.kept = kept
         self.split = split
+        self.bad = bad
         self._in_order: dict[_Key, Any] = {}
 
     @cached_property

@@ -4,12 +4,14 @@ LogReader   transport.reader.Reader    reads ranges and follows a partition, kee
 Topics      transport.admin.Admin      says which topics are there, makes the reply topic
 Sender      transport.writer.Writer    sends records and waits for their acknowledgement, in transactions or without
 Offsets     either of the two          keeps a group's offset: a Writer within a transaction, a Reader at once
+Copier      transport.writer.Writer    sends records of another topic on as they are
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from protocol.errors import DataError, WorkerError
@@ -29,6 +31,27 @@ class Record(Protocol):
     def key(self) -> bytes | None: ...
 
     def value(self) -> bytes | None: ...
+
+    def headers(self) -> list[tuple[str, bytes | None]] | None: ...
+
+    def timestamp(self) -> tuple[int, int]:
+        """Its kind, and milliseconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A record that is to stand on another topic as it is.
+
+    Attributes:
+        timestamp_ms: since 1970; 0 = now.
+        headers: its own, with what is to be told of it behind them.
+    """
+
+    key: bytes | None
+    value: bytes | None
+    partition: int
+    timestamp_ms: int
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 class Offsets(Protocol):
@@ -109,6 +132,17 @@ class Sender(Protocol):
         Raises:
             KafkaError: it was not committed.
             FencedError: another process has taken this one's place.
+        """
+
+
+class Copier(Protocol):
+    """Sends records of another topic on as they are."""
+
+    def copy(self, topic: str, copies: Iterable[Copy]) -> int:
+        """Send them in order, and wait until each is acknowledged; returns how many they are.
+
+        Raises:
+            KafkaError: one of them was refused, or not acknowledged in time.
         """
 
 

@@ -1,4 +1,4 @@
-"""Writing records to the cloud's Kafka, every acknowledgement looked at, all of a reply in one transaction."""
+"""Writing records to a Kafka, every acknowledgement looked at, all of a reply in one transaction."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from protocol.errors import FencedError, KafkaError, LimitError, WorkerError
 from transport.clients import Cluster, Heard, librdkafka_producer_config
+from transport.interfaces import Copy
 from transport.patience import Patience
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Transactions:
 
 
 class Writer:
-    """A Sender: an idempotent producer that waits until all replicas have what it sends.
+    """A Sender and a Copier: an idempotent producer that waits until all replicas have what it sends.
 
     Its batches hold at most 16 kB, or one larger record, so no batch passes a topic's limit that its records keep to.
 
@@ -96,6 +97,23 @@ class Writer:
         )
 
     def send(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> list[int]:
+        return self._send(topic, ({"key": key, "value": value, "partition": 0} for key, value in records))
+
+    def copy(self, topic: str, copies: Iterable[Copy]) -> int:
+        records = (
+            {
+                "key": one.key,
+                "value": one.value,
+                "partition": one.partition,
+                "timestamp": one.timestamp_ms,
+                "headers": list(one.headers),
+            }
+            for one in copies
+        )
+        return len(self._send(topic, records))
+
+    def _send(self, topic: str, records: Iterable[dict[str, Any]]) -> list[int]:
+        """Send records, each as keyword arguments of the client's `produce`."""
         offsets: list[int] = []
         refusals: list[ClientError] = []
 
@@ -106,8 +124,8 @@ class Writer:
                 refusals.append(error)
 
         try:
-            for key, value in records:
-                while not self._took(topic, key, value, delivered):
+            for record in records:
+                while not self._took(topic, record, delivered):
                     self._await(topic)  # librdkafka keeps 1 GiB at a time
             self._await(topic)
         except KafkaException as exc:
@@ -117,9 +135,9 @@ class Writer:
             raise self._failed(cause, f"sending to {topic}")
         return offsets
 
-    def _took(self, topic: str, key: bytes, value: bytes, delivered: Callable[[ClientError | None, Any], None]) -> bool:
+    def _took(self, topic: str, record: dict[str, Any], delivered: Callable[[ClientError | None, Any], None]) -> bool:
         try:
-            self._producer.produce(topic, value, key, 0, on_delivery=delivered)
+            self._producer.produce(topic, on_delivery=delivered, **record)
         except BufferError:  # its queue is full
             return False
         _serve(lambda: self._producer.poll(0))

@@ -37,6 +37,12 @@ class FakeRecord:
     def value(self) -> bytes | None:
         return self.pair[1]
 
+    def headers(self) -> list[tuple[str, bytes | None]] | None:
+        return None
+
+    def timestamp(self) -> tuple[int, int]:
+        return 0, 0
+
 
 @dataclass
 class FakeLog:

@@ -14,13 +14,14 @@ MAY_IMPORT = {
     "decoders": {"decoding", "protocol"},
     "transport": {"protocol"},
     "training": {"protocol"},
-    "config": {"decoders", "protocol", "transport.clients", "variables"},
+    "sieve": {"decoders", "protocol"},
+    "config": {"decoders", "protocol", "sieve", "transport.clients", "variables"},
     "variables": set(),
     "utils": {"protocol"},
     "KafkaModelEngine": {"protocol", "training"},
     "FederatedKafkaMLAggregationSink": {"protocol", "transport.interfaces"},
     "federated_mainTraining": {"protocol", "training.dialects"},
-    "federated_singleClassicTraining": {"config", "decoders", "federated_mainTraining", "protocol", "training"},
+    "federated_singleClassicTraining": {"config", "decoders", "federated_mainTraining", "protocol", "sieve", "training"},
 }
 KAFKA_CLIENTS = {"kafka", "confluent_kafka"}
 TENSORFLOW = {"tensorflow", "keras", "tf_keras"}

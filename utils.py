@@ -34,6 +34,7 @@ _QUIET_LOGGERS = {
     "absl": logging.WARNING,
     "h5py": logging.WARNING,
 }
+_LOUDEST = {"kafka": logging.INFO}  # below, it shows its configuration and its requests whole, passwords and tokens included
 
 
 def configure_logging(level: str) -> None:
@@ -42,7 +43,7 @@ def configure_logging(level: str) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a character that it cannot write must not cost the line
     logging.basicConfig(format=LOG_FORMAT, level=level, stream=sys.stdout, force=True)
     for name, least in _QUIET_LOGGERS.items():
-        logging.getLogger(name).setLevel(logging.NOTSET if level == "DEBUG" else least)
+        logging.getLogger(name).setLevel(_LOUDEST.get(name, logging.NOTSET) if level == "DEBUG" else least)
 
 
 def stop_on_signals() -> None:

@@ -55,6 +55,27 @@ class Environment:
         text = self._environ.get(name, "").strip()
         return None if text in _ABSENT else text
 
+    def text_or_file(self, name: str, suffix: str) -> str | None:
+        """A secret: the variable's own text, or that of the file that the variable of the same name and a suffix names.
+
+        None where both are absent, or a fault, which shows nothing of it, is noted. Line ends at its end are none of it.
+        """
+        text, path = self._environ.get(name, "").rstrip("\r\n"), self.text(name + suffix)
+        if path is None:
+            return text or None
+        if text:
+            self.note(name, f"{name} is set, and {name}{suffix} too: give one of the two")
+            return None
+        try:
+            content = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as exc:
+            why = exc.strerror if isinstance(exc, OSError) else "it is no text"
+            self.note(name, f"{name}{suffix}={path!r} cannot be read ({why}): mount a file there that this process may read")
+            return None
+        if not content:
+            self.note(name, f"{name}{suffix}={path!r} is empty: expected what {name} would hold")
+        return content or None
+
     def read(self, name: str, parse: Callable[[str], T], *, default: T | None = None, remedy: str = "") -> T:
         """The parsed value, or the default where it is absent. A remedy in place of a default makes absence a fault.
 

@@ -8,6 +8,7 @@
     │   └── DivergedError                its fit ended in numbers that are none
     ├── SpaceLackError    71  passing    memory or disk are too small for the stream or the fit
     ├── FencedError       73  permanent  another process has taken this client's place
+    ├── AccessError       77  permanent  a Kafka does not let this client in, or does not let it do something
     ├── KafkaError        69  passing    a broker cannot be reached, or refuses
     └── LimitError        75  passing    something that must be there did not come within its limit
 
@@ -83,6 +84,15 @@ class FencedError(WorkerError):
     """Another process answers for this client. A restart would take the place back, and be fenced in turn."""
 
     status = os.EX_CANTCREAT
+
+
+class AccessError(WorkerError):
+    """A Kafka is there and says no: to a password, a token or a certificate, or to what its ACLs do not allow.
+
+    So does the client where it must not trust the Kafka. A restart meets the same until somebody changes a setting or an ACL.
+    """
+
+    status = os.EX_NOPERM
 
 
 class KafkaError(WorkerError):

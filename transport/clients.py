@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
 from confluent_kafka import KafkaError as ClientError
+from kafka.net.sasl.oauth import AbstractTokenProvider
+from pydantic import SecretStr
+
+from protocol.errors import AccessError
+from transport.probe import Wrong, probe
+from transport.security import Security
+from transport.tokens import Tokens
 
 Isolation = Literal["read_committed", "read_uncommitted"]
 # Ends and reads alike: what an aborted transaction left is neither a model nor a sample.
@@ -24,6 +34,18 @@ FOLLOW_WAIT_MS = 500
 QUEUE_KB = 16 * 1024
 FETCH_BYTES = 4 * 1024 * 1024  # of one answer, beside a larger record
 QUEUE_PAUSE_MS = 5
+PROBE_EVERY_S = 2.0
+# What an authorizer refuses.
+FORBIDDEN = frozenset(
+    {
+        ClientError.TOPIC_AUTHORIZATION_FAILED,
+        ClientError.GROUP_AUTHORIZATION_FAILED,
+        ClientError.CLUSTER_AUTHORIZATION_FAILED,
+        ClientError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    }
+)
+_BROKER = re.compile(r"(?:[a-z_]+://)?([^/\s]+:[0-9]+)/")  # how librdkafka begins what it tells of one
+_AFTER = re.compile(r"\s*\(after [0-9]+ms in state [A-Z_]+\)$")  # and how it ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +56,13 @@ class Cluster:
         name: which of the two it is, for a log.
         variable: the environment variable that names its brokers.
         bootstrap: host:port list, comma-separated.
+        security: how the two know each other.
     """
 
     name: str
     variable: str
     bootstrap: str
+    security: Security = field(default_factory=Security)
 
     def __str__(self) -> str:
         return f"the {self.name}'s Kafka ({self.variable}={self.bootstrap})"
@@ -49,6 +73,37 @@ class Cluster:
             f"{self} did not answer within {limit_s:g} s: {why}; is it up, is the address right, can it be reached from here? "
             "ANSWER_LIMIT_S sets the limit"
         )
+
+    def setting(self, name: str) -> str:
+        """The whole name of the variable by which this cluster, and not the other, has something."""
+        return self.variable.removesuffix("BOOTSTRAP_SERVERS") + name
+
+    def closed(self, why: str, *names: str) -> AccessError:
+        """What to say where there is no way in; the names are of the settings to look at."""
+        check = f"; check {' and '.join(map(self.setting, names))}" if names else ""
+        return AccessError(f"{self} cannot be used: {why}{check}")
+
+    def forbids(self, doing: str, why: str, needed: str) -> AccessError:
+        """What to say where an authorizer says no.
+
+        Args:
+            needed: operation and resource, as an ACL names them.
+        """
+        return AccessError(f"{self} does not let {self._client()} go on with {doing}: {why}; its ACLs must allow {needed}")
+
+    def refuses(self, why: str) -> AccessError:
+        """What to say where it does not know the client."""
+        sasl = self.security.sasl
+        why = _AFTER.sub("", why)
+        if sasl is None or "handshake failed" in why:  # the two do not have the mechanism in common
+            return self.closed(why, "SECURITY_PROTOCOL", "SASL_MECHANISM")
+        return self.closed(why, *(("SASL_TOKEN",) if sasl.tokens is not None else ("SASL_USERNAME", "SASL_PASSWORD")))
+
+    def _client(self) -> str:
+        sasl, tls = self.security.sasl, self.security.tls
+        if sasl is not None:
+            return "the owner of the token" if sasl.username is None else f"user {sasl.username!r}"
+        return "a client without a name" if tls is None or tls.certificate is None else "the owner of the client certificate"
 
 
 def librdkafka_config(cluster: Cluster, group: str, wait_ms: int, isolation: Isolation = READ_COMMITTED) -> dict[str, Any]:
@@ -103,25 +158,123 @@ def _connection(cluster: Cluster, client_id: str) -> dict[str, Any]:
         "client.id": client_id,
         "reconnect.backoff.ms": 20,  # twice the least time, too, that passes between the first connections
         "reconnect.backoff.max.ms": 5_000,
+        **_librdkafka_security(cluster.security),
     }
+
+
+def _librdkafka_security(security: Security) -> dict[str, Any]:
+    config: dict[str, Any] = {"security.protocol": security.protocol}
+    if security.tls is not None:
+        config |= {"ssl.ca.pem": security.tls.ca, "ssl.certificate.pem": security.tls.certificate}
+        config |= {"ssl.key.pem": _shown(security.tls.key), "ssl.key.password": _shown(security.tls.key_password)}
+    if security.sasl is not None:
+        config |= {"sasl.mechanism": security.sasl.mechanism}
+        config |= {"sasl.username": security.sasl.username, "sasl.password": _shown(security.sasl.password)}
+    return {name: value for name, value in config.items() if value is not None}
+
+
+def _librdkafka_token(tokens: Tokens) -> Callable[[str], tuple[str, float]]:
+    def token(_config: str) -> tuple[str, float]:
+        last = tokens.last()
+        return last.text.get_secret_value(), last.until
+
+    return token
+
+
+def _shown(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 @final
 class Heard:
     """What a librdkafka client tells of its connections, of which the last is the reason why a broker does not answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self.last = "no broker answered"
+        self._cluster = cluster
+        self._refusal: AccessError | None = None
+        self._unclear: list[str] = []  # addresses of brokers that cannot be reached, for a reason that is not told
+        self._probed = 0.0
 
     def options(self) -> dict[str, Any]:
-        """Keyword arguments of a client that is listened to."""
-        return {"error_cb": self._on_error, "logger": logging.getLogger("librdkafka")}
+        """Keyword arguments of a client that is listened to.
+
+        Raises:
+            WorkerError: it needs a token, and none is to be had.
+        """
+        options = {"error_cb": self._on_error, "logger": logging.getLogger("librdkafka")}
+        sasl = self._cluster.security.sasl
+        if sasl is not None and sasl.tokens is not None:
+            sasl.tokens.fetch()  # here, where an error has a way out
+            options["oauth_cb"] = _librdkafka_token(sasl.tokens)
+        return options
+
+    def check(self) -> None:
+        """To be called while no broker answers.
+
+        Raises:
+            AccessError: one does not let this client in, and would not later.
+        """
+        if self._unclear and self._refusal is None and time.monotonic() - self._probed > PROBE_EVERY_S:
+            self._refusal = self._probe()
+            self._probed = time.monotonic()
+        if self._refusal is not None:
+            raise self._refusal
 
     def _on_error(self, error: ClientError) -> None:
-        if error.code() != ClientError._ALL_BROKERS_DOWN:
-            self.last = error.str()
+        code, text = error.code(), error.str()
+        if code != ClientError._ALL_BROKERS_DOWN:
+            self.last = text
+        if code == ClientError._AUTHENTICATION:
+            self._hear_refusal(text)
+        elif code != ClientError._RESOLVE:
+            named = _BROKER.match(text)
+            self._unclear = [named[1]] if named else self._unclear or self._cluster.bootstrap.split(",")
+
+    def _hear_refusal(self, text: str) -> None:
+        sasl = self._cluster.security.sasl
+        fault = None if sasl is None or sasl.tokens is None else sasl.tokens.fault
+        if fault is None:
+            self._refusal = self._cluster.refuses(text)
+        elif isinstance(fault, AccessError):
+            self._refusal = fault
+        else:  # a token has expired, and its server does not answer: it may again
+            self.last = str(fault)
+
+    def _probe(self) -> AccessError | None:
+        for address in self._unclear:
+            try:
+                if probe(address, self._cluster.security):
+                    self._unclear = []  # whatever it was, it is over
+                    break
+            except Wrong as wrong:
+                return self._cluster.closed(f"broker {address}: {wrong}", *wrong.names)
+        return None
+
+
+class _TokenProvider(AbstractTokenProvider):  # type: ignore[misc] # kafka-python has no types
+    """Tokens for kafka-python."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    def token(self) -> str:
+        return self._tokens.last().text.get_secret_value()
 
 
 def kafka_python_config(cluster: Cluster, client_id: str) -> dict[str, Any]:
     """For kafka-python's admin client."""
-    return {"bootstrap_servers": cluster.bootstrap.split(","), "client_id": client_id}
+    security = cluster.security
+    config: dict[str, Any] = {
+        "bootstrap_servers": cluster.bootstrap.split(","),
+        "client_id": client_id,
+        "security_protocol": security.protocol,
+    }
+    if security.tls is not None:
+        config |= {"ssl_context": security.tls.context()}
+    if security.sasl is not None:
+        config |= {"sasl_mechanism": security.sasl.mechanism, "sasl_plain_username": security.sasl.username}
+        config |= {"sasl_plain_password": _shown(security.sasl.password)}
+        if security.sasl.tokens is not None:
+            config |= {"sasl_oauth_token_provider": _TokenProvider(security.sasl.tokens)}
+    return config

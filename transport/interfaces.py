@@ -62,7 +62,10 @@ class Offsets(Protocol):
 
 
 class LogReader(Offsets, Protocol):
-    """Reads one Kafka by position, and creates no topic by looking at it."""
+    """Reads one Kafka by position, and creates no topic by looking at it.
+
+    What its ACLs do not allow is an AccessError at once, be it a look or a commit.
+    """
 
     cluster: Cluster
 
@@ -109,6 +112,13 @@ class Topics(Protocol):
     def ensure_topic(self, topic: str, message_bytes: int) -> None:
         """Make sure that a topic of one partition takes messages of so many bytes: create it, or raise its limit."""
 
+    def check_writable(self, topic: str) -> None:
+        """Make sure that this client may write to a topic, once it is there.
+
+        Raises:
+            AccessError: it may not.
+        """
+
 
 class Sender(Protocol):
     """Sends records to partition 0 of topics."""
@@ -120,6 +130,7 @@ class Sender(Protocol):
             Their offsets.
 
         Raises:
+            AccessError: this client may not write there.
             KafkaError: one of them was refused, or not acknowledged in time.
             FencedError: another process has taken this one's place.
         """

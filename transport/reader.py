@@ -11,9 +11,18 @@ from typing import Any, Self
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as ClientError
 
-from protocol.errors import DataError, KafkaError, LimitError, WorkerError
+from protocol.errors import AccessError, DataError, KafkaError, LimitError, WorkerError
 from protocol.stream_spec import OffsetRange
-from transport.clients import FOLLOW_WAIT_MS, READ_COMMITTED, READ_WAIT_MS, Cluster, Heard, Isolation, librdkafka_config
+from transport.clients import (
+    FOLLOW_WAIT_MS,
+    FORBIDDEN,
+    READ_COMMITTED,
+    READ_WAIT_MS,
+    Cluster,
+    Heard,
+    Isolation,
+    librdkafka_config,
+)
 from transport.interfaces import Record, offset_of
 from transport.patience import Patience
 
@@ -23,6 +32,7 @@ POLL_S = 0.5  # the longest call that a signal waits for
 READ_POLL_S = 0.05  # in a range that ends in a gap, the client waits out such a call in vain
 RETRY_S = 0.1
 QUIET_S = 5.0  # without a record, after which a read says that it waits
+REFUSED_S = 2.0  # so long a group has to be refused: what is told of it may be old, and librdkafka asks again by itself
 READ_BATCH = 2_000  # records at a time: enough to share what a call costs,
 READ_BYTES = 1_500_000  # and few enough for a processor's cache
 
@@ -45,14 +55,15 @@ class Reader:
         self._isolation: Isolation = isolation
         self._limit_s = answer_limit_s
         self._group = group
-        self._heard = Heard()
+        self._heard = Heard(cluster)
         self._consumer: Any = None  # made on entry
         self._follower: Any = None  # made when first something is followed
+        self._group_refusal: tuple[ClientError, float] | None = None  # and when it was heard first
 
     def __enter__(self) -> Self:
         self._consumer = self._open(READ_WAIT_MS)
         try:
-            brokers = self._ask(lambda timeout: self._consumer.list_topics(timeout=timeout).brokers)
+            brokers = self._ask("connecting", "it", lambda timeout: self._consumer.list_topics(timeout=timeout).brokers)
         except BaseException:
             self._consumer.close()
             raise
@@ -66,18 +77,31 @@ class Reader:
         self._consumer = self._follower = None
 
     def partitions(self, topic: str) -> list[int]:
-        # Never list_topics(topic): asking for a name creates it.
-        topics = self._ask(lambda timeout: self._consumer.list_topics(timeout=timeout).topics)
-        return sorted(topics[topic].partitions) if topic in topics else []
+        def partitions(timeout: float) -> list[int]:
+            # By name: among all topics stand those alone that this client may see. It is allow.auto.create.topics that keeps
+            # this from making it.
+            [found] = self._consumer.list_topics(topic, timeout=timeout).topics.values()
+            if found.error is not None and found.error.code() != ClientError.UNKNOWN_TOPIC_OR_PART:
+                raise KafkaException(found.error)
+            return sorted(found.partitions)
+
+        there: list[int] = self._ask(f"looking at topic {topic}", _describe(topic), partitions)
+        return there
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         one = TopicPartition(topic, partition)
-        low, high = self._ask(lambda timeout: self._consumer.get_watermark_offsets(one, timeout=timeout))
+
+        def bounds(timeout: float) -> tuple[int, int]:
+            low, high = self._consumer.get_watermark_offsets(one, timeout=timeout)
+            return low, high
+
+        low, high = self._ask(f"looking at the offsets of {topic}[{partition}]", _describe(topic), bounds)
         return low, high
 
     def committed(self, topic: str, partition: int) -> tuple[int, str] | None:
-        [one] = self._ask(lambda timeout: self._consumer.committed([TopicPartition(topic, partition)], timeout=timeout))
-        return None if one.offset < 0 else (one.offset, one.metadata or "")
+        one = TopicPartition(topic, partition)
+        [found] = self._ask_group("looking at", lambda timeout: self._consumer.committed([one], timeout=timeout))
+        return None if found.offset < 0 else (found.offset, found.metadata or "")
 
     def commit(self, topic: str, partition: int, offset: int, metadata: str) -> None:
         one = TopicPartition(topic, partition, offset, metadata)
@@ -87,7 +111,7 @@ class Reader:
             if done.error is not None:
                 raise KafkaException(done.error)
 
-        self._ask(commit)
+        self._ask_group("committing", commit)
 
     def membership(self) -> Any:
         """The group as a transaction of librdkafka's producer wants it; within `with`."""
@@ -114,9 +138,11 @@ class Reader:
                     most = max(1, min(READ_BATCH, READ_BYTES // size))
                     yield records
                     heard = time.monotonic()  # whoever takes the records may take long
-                elif time.monotonic() - heard > self._limit_s:
+                    continue
+                self._heard.check()
+                if time.monotonic() - heard > self._limit_s:
                     raise self._missing(wanted, position)
-                elif time.monotonic() - heard > QUIET_S:
+                if time.monotonic() - heard > QUIET_S:
                     patience.tick()
         finally:
             if self._consumer is not None:  # a read that was left in its middle ends whenever Python collects it
@@ -132,7 +158,10 @@ class Reader:
             self._follower.unassign()
 
     def poll(self, most: int = 1, *, gone: type[WorkerError] = DataError) -> tuple[list[Record], int]:
-        return self._consume(self._follower, most, POLL_S, gone)
+        records, reached = self._consume(self._follower, most, POLL_S, gone)
+        if reached < 0:
+            self._heard.check()
+        return records, reached
 
     def _open(self, wait_ms: int) -> Any:
         return Consumer(librdkafka_config(self.cluster, self._group, wait_ms, self._isolation), **self._heard.options())
@@ -150,6 +179,8 @@ class Reader:
     def _event(self, message: Any, gone: type[WorkerError]) -> int:
         """What stands among records and is none: the log's end, which tells a position, or a fault; -1 for one that passes."""
         topic, partition, error = message.topic(), message.partition(), message.error()
+        if self._hear_of_group(error):
+            return -1
         if error.code() == ClientError._PARTITION_EOF:
             return offset_of(message)
         if error.code() == ClientError._AUTO_OFFSET_RESET:
@@ -159,8 +190,15 @@ class Reader:
                 "retention has removed it, or the topic was made anew"
             )
         if not (error.retriable() or error.code() in _PASSING):
-            raise self._failed(error, f"reading {topic}[{partition}]")
+            raise self._failed(error, f"reading {topic}[{partition}]", f"READ on topic {topic}")
         return -1
+
+    def _hear_of_group(self, error: ClientError) -> bool:
+        """Keep that the group is refused, if that is the error. librdkafka tells of it once, also to whoever needs no group."""
+        if error.code() != ClientError.GROUP_AUTHORIZATION_FAILED:
+            return False
+        self._group_refusal = error, time.monotonic()
+        return True
 
     def _await_start(self, wanted: OffsetRange, gone: type[WorkerError]) -> None:
         """Wait until the log reaches the start, so that the broker does not call it out of range."""
@@ -191,8 +229,12 @@ class Reader:
             "right? ANSWER_LIMIT_S sets the limit"
         )
 
-    def _ask(self, call: Callable[[float], Any]) -> Any:
-        """Call until a broker answers or the limit has passed."""
+    def _ask(self, doing: str, needed: str, call: Callable[[float], Any]) -> Any:
+        """Call until a broker answers or the limit has passed.
+
+        Args:
+            needed: operation and resource, as an ACL names them.
+        """
         deadline = time.monotonic() + self._limit_s
         patience = Patience(f"an answer of {self.cluster}", None)
         while True:
@@ -200,21 +242,42 @@ class Reader:
                 return call(POLL_S)
             except KafkaException as exc:
                 error: Any = exc.args[0]
-                patience.tick()
                 if not (error.retriable() or error.code() in _PASSING):
-                    raise self._failed(error, "looking at topics and offsets") from exc
+                    raise self._failed(error, doing, needed) from exc
+                patience.tick()
+                self._heard.check()
                 if time.monotonic() > deadline:
                     raise KafkaError(self.cluster.silent(self._limit_s, self._heard.last)) from exc
             if self._consumer.assignment():
                 time.sleep(RETRY_S)
             else:
-                self._consumer.poll(RETRY_S)  # lets librdkafka tell what it meets
+                told = self._consumer.poll(RETRY_S)  # lets librdkafka tell what it meets
+                if told is not None and told.error() is not None and told.topic() is None:
+                    self._hear_of_group(told.error())
 
-    def _failed(self, error: ClientError, doing: str) -> KafkaError:
+    def _ask_group(self, doing: str, call: Callable[[float], Any]) -> Any:
+        doing, needed = f"{doing} the offset of group {self._group}", f"READ on group {self._group}"
+
+        def unless_refused(timeout: float) -> Any:
+            if self._group_refusal is not None and time.monotonic() - self._group_refusal[1] > REFUSED_S:
+                raise KafkaException(self._group_refusal[0])
+            answer = call(timeout)
+            self._group_refusal = None
+            return answer
+
+        return self._ask(doing, needed, unless_refused)
+
+    def _failed(self, error: ClientError, doing: str, needed: str) -> AccessError | KafkaError:
+        if error.code() in FORBIDDEN:
+            return self.cluster.forbids(doing, error.str(), needed)
         return KafkaError(
             f"{self.cluster} refused while {doing}: {error.str()} ({error.name()}); "
             "may this client read there, and is it the right cluster?"
         )
+
+
+def _describe(topic: str) -> str:
+    return f"DESCRIBE on topic {topic}, as READ and WRITE do"
 
 
 _PASSING = frozenset(

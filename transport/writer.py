@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError as ClientError
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from protocol.errors import FencedError, KafkaError, LimitError, WorkerError
-from transport.clients import Cluster, Heard, librdkafka_producer_config
+from transport.clients import FORBIDDEN, Cluster, Heard, librdkafka_producer_config
 from transport.interfaces import Copy
 from transport.patience import Patience
 
@@ -58,14 +58,14 @@ class Writer:
         self._limit_s = answer_limit_s
         self._transactions = transactions
         self._config = librdkafka_producer_config(cluster, client_id, transactions.limit_s if transactions else None)
-        self._heard = Heard()
+        self._heard = Heard(cluster)
         self._producer: Any = None  # made on entry
         self._begun: float | None = None  # when the open transaction was
 
     def __enter__(self) -> Self:
         self._producer = Producer(self._config, **self._heard.options())
         if self._transactions is not None:
-            self._ask("preparing transactions", self._producer.init_transactions)
+            self._ask("preparing transactions", self._transactional_id, self._producer.init_transactions)
         return self
 
     def __exit__(self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None) -> None:
@@ -79,9 +79,9 @@ class Writer:
             return
         self._begun = time.monotonic()
         try:
-            self._ask("beginning a transaction", lambda _timeout: self._producer.begin_transaction())
+            self._ask("beginning a transaction", self._transactional_id, lambda _timeout: self._producer.begin_transaction())
             yield
-            self._ask("committing a transaction", self._producer.commit_transaction)
+            self._ask("committing a transaction", self._transactional_id, self._producer.commit_transaction)
         except BaseException:
             self._abort()
             raise
@@ -93,8 +93,15 @@ class Writer:
             raise RuntimeError("an offset to be committed without transactions")
         offsets, membership = [TopicPartition(topic, partition, offset, metadata)], self._transactions.membership()
         self._ask(
-            "committing an offset", lambda timeout: self._producer.send_offsets_to_transaction(offsets, membership, timeout)
+            "committing an offset",
+            f"READ on group {self._client_id}",
+            lambda timeout: self._producer.send_offsets_to_transaction(offsets, membership, timeout),
         )
+
+    @property
+    def _transactional_id(self) -> str:
+        """The right that transactions need."""
+        return f"WRITE and DESCRIBE on transactional id {self._client_id}, or DELIVERY=at-least-once must be set"
 
     def send(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> list[int]:
         return self._send(topic, ({"key": key, "value": value, "partition": 0} for key, value in records))
@@ -129,11 +136,21 @@ class Writer:
                     self._await(topic)  # librdkafka keeps 1 GiB at a time
             self._await(topic)
         except KafkaException as exc:
-            refusals.append(exc.args[0])
+            refusals.append(self._end(exc))
         if refusals:
             cause = next((error for error in refusals if error.fatal()), refusals[0])  # others are its consequences
-            raise self._failed(cause, f"sending to {topic}")
+            raise self._failed(cause, f"sending to {topic}", f"WRITE on topic {topic}")
         return offsets
+
+    def _end(self, exc: KafkaException) -> ClientError:
+        """What a producer that has given up has given up for; it tells of that once."""
+        error: ClientError = exc.args[0]
+        if error.code() == ClientError._FATAL:
+            try:
+                _serve(lambda: self._producer.poll(POLL_S))
+            except KafkaException as told:
+                error = told.args[0]
+        return error
 
     def _took(self, topic: str, record: dict[str, Any], delivered: Callable[[ClientError | None, Any], None]) -> bool:
         try:
@@ -149,11 +166,17 @@ class Writer:
         while remaining := _serve(lambda: self._producer.flush(POLL_S)):
             if remaining < left:
                 left, heard = remaining, time.monotonic()
-            elif time.monotonic() - heard > self._limit_s:
+                continue
+            self._heard.check()
+            if time.monotonic() - heard > self._limit_s:
                 raise KafkaError(self._cluster.silent(self._limit_s, f"sending to {topic}: {self._heard.last}"))
 
-    def _ask(self, doing: str, call: Callable[[float], object]) -> None:
-        """Call until the broker has done it, or the limit has passed; librdkafka goes on where a call left off."""
+    def _ask(self, doing: str, needed: str, call: Callable[[float], object]) -> None:
+        """Call until the broker has done it, or the limit has passed; librdkafka goes on where a call left off.
+
+        Args:
+            needed: operation and resource, as an ACL names them.
+        """
         deadline = time.monotonic() + self._limit_s
         patience = Patience(f"an answer of {self._cluster} while {doing}", None)
         while True:
@@ -162,7 +185,8 @@ class Writer:
             except KafkaException as exc:
                 error: ClientError = exc.args[0]
                 if not error.retriable():
-                    raise self._failed(error, doing) from exc
+                    raise self._failed(error, doing, needed) from exc
+                self._heard.check()
                 if time.monotonic() > deadline:
                     raise KafkaError(self._cluster.silent(self._limit_s, f"{doing}: {self._heard.last}")) from exc
                 patience.tick()
@@ -177,7 +201,9 @@ class Writer:
         except KafkaException as exc:
             log.debug("a transaction was left open: %s", exc)
 
-    def _failed(self, error: ClientError, doing: str) -> WorkerError:
+    def _failed(self, error: ClientError, doing: str, needed: str) -> WorkerError:
+        if error.code() in FORBIDDEN:
+            return self._cluster.forbids(doing, error.str(), needed)
         limit_s = None if self._transactions is None else self._transactions.limit_s
         if limit_s is not None and self._begun is not None and time.monotonic() - self._begun >= limit_s:
             return LimitError(
@@ -193,11 +219,6 @@ class Writer:
             return KafkaError(
                 f"{self._cluster} does not let a transaction be open for {limit_s:g} s: lower TRANSACTION_LIMIT_S, or raise "
                 "transaction.max.timeout.ms of its brokers"
-            )
-        if error.code() == ClientError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-            return KafkaError(
-                f"{self._cluster} does not allow this client the transactional id {self._client_id}: allow it (WRITE and "
-                "DESCRIBE), or set DELIVERY=at-least-once"
             )
         return KafkaError(f"{self._cluster} refused while {doing}: {error.str()} ({error.name()})")
 

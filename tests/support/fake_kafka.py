@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from protocol.errors import DataError, FencedError, KafkaError, LimitError, WorkerError
+from protocol.errors import AccessError, DataError, FencedError, KafkaError, LimitError, WorkerError
 from protocol.stream_spec import OffsetRange
 from transport.clients import READ_COMMITTED, Cluster, Isolation
 from transport.interfaces import Record, offset_of
@@ -68,16 +68,25 @@ class FakeTopic:
 
 
 class FakeKafka:
-    """Topics, and the offsets of groups."""
+    """Topics, and the offsets of groups.
+
+    Attributes:
+        forbidden: what its clients may not do, as operation (READ, WRITE), kind (topic, group) and name.
+    """
 
     def __init__(self) -> None:
         self.topics: dict[str, FakeTopic] = {}
         self.offsets: dict[tuple[str, str, int], tuple[int, str]] = {}
         self.senders: dict[str, FakeSender] = {}  # those with transactions, the newest of each client
+        self.forbidden: set[tuple[str, str, str]] = set()
         self._ids = itertools.count()
 
     def create(self, topic: str, partitions: int = 1, message_bytes: int = 1_048_588) -> None:
         self.topics[topic] = FakeTopic(f"id-{next(self._ids)}", message_bytes, [FakeLog() for _ in range(partitions)])
+
+    def authorize(self, operation: str, kind: str, name: str) -> None:
+        if (operation, kind, name) in self.forbidden:
+            raise AccessError(f"its ACLs must allow {operation} on {kind} {name}")
 
     def delete(self, topic: str) -> None:
         del self.topics[topic]
@@ -114,6 +123,7 @@ class FakeReader:
         self._position = 0
 
     def partitions(self, topic: str) -> list[int]:
+        self._kafka.authorize("READ", "topic", topic)
         return list(range(len(self._kafka.topics[topic].logs))) if topic in self._kafka.topics else []
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
@@ -121,9 +131,11 @@ class FakeReader:
         return log.low, log.high if log.stable is None or not self._reads_committed else log.stable
 
     def committed(self, topic: str, partition: int) -> tuple[int, str] | None:
+        self._kafka.authorize("READ", "group", self._group)
         return self._kafka.offsets.get((self._group, topic, partition))
 
     def commit(self, topic: str, partition: int, offset: int, metadata: str) -> None:
+        self._kafka.authorize("READ", "group", self._group)
         self._kafka.offsets[self._group, topic, partition] = (offset, metadata)
 
     def read(self, wanted: OffsetRange, *, gone: type[WorkerError] = DataError) -> Iterator[list[Record]]:
@@ -178,6 +190,9 @@ class FakeTopics:
     def topic_id(self, topic: str) -> str | None:
         return self._kafka.topics[topic].topic_id if topic in self._kafka.topics else None
 
+    def check_writable(self, topic: str) -> None:
+        self._kafka.authorize("WRITE", "topic", topic)
+
     def ensure_topic(self, topic: str, message_bytes: int) -> None:
         if topic not in self._kafka.topics:
             self._kafka.create(topic, 1, message_bytes)
@@ -205,6 +220,7 @@ class FakeSender:
             kafka.senders[transactional] = self
 
     def send(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> list[int]:
+        self._kafka.authorize("WRITE", "topic", topic)
         offsets: list[int] = []
         for key, value in records:
             self._check()

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 import protocol.errors
+from clusters import BY_SASL, BY_TLS, PROTOCOLS
+from config import CLOUD, EDGE
 from protocol.errors import STATUS_BUG, STATUS_DONE, WorkerError
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +35,15 @@ def test_every_variable_that_is_read_stands_in_the_table() -> None:
         "WARNING",
         "ERROR",
     }
-    assert set(first_column("variable")) == read
+    prefixes = {CLOUD, EDGE}
+    assert set(first_column("variable")) == read - prefixes | {f"{prefix}BOOTSTRAP_SERVERS" for prefix in prefixes}
+
+
+def test_every_variable_of_a_clusters_security_stands_in_its_table() -> None:
+    told = [name.strip() for row in first_column("KML_CLOUD_… and DATA_…") for name in row.split(",")]
+    assert sorted(told) == sorted(["SECURITY_PROTOCOL", *BY_TLS, *BY_SASL])
+    source = (ROOT / "clusters.py").read_text()
+    assert set(re.findall(r'"(S(?:SL|ASL|ECURITY)_[A-Z_]+)"', source)) - {*PROTOCOLS} == set(told)
 
 
 def test_every_exit_status_stands_in_the_table() -> None:

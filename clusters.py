@@ -1,0 +1,222 @@
+"""The settings of one Kafka: where it is, and how it and the worker know each other.
+
+The cloud's and the edge's have variables of their own, that begin with KML_CLOUD_ and DATA_; what follows is the same.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from transport.clients import Cluster
+from transport.security import Sasl, Security, Tls
+from transport.tokens import Given, Tokens, TokenServer
+from variables import Environment
+
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
+
+# Each of these may also be given as a file, by a variable with this at its end.
+FILE = "_FILE"
+BY_TLS = ("SSL_CA", "SSL_CERTIFICATE", "SSL_KEY", "SSL_KEY_PASSWORD")
+BY_PASSWORD = ("SASL_USERNAME", "SASL_PASSWORD")
+BY_TOKEN = ("SASL_TOKEN",)
+BY_TOKEN_SERVER = ("SASL_TOKEN_URL", "SASL_CLIENT_ID", "SASL_CLIENT_SECRET", "SASL_SCOPE")
+BY_SASL = ("SASL_MECHANISM", *BY_PASSWORD, *BY_TOKEN, *BY_TOKEN_SERVER)
+
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[!-~]*)?")
+_MAX_PORT = 65_535
+_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
+_KEY = re.compile(r"-----BEGIN ((ENCRYPTED|RSA|EC) )?PRIVATE KEY-----")
+_ENCRYPTED = re.compile(r"BEGIN ENCRYPTED|^Proc-Type: 4,ENCRYPTED", re.MULTILINE)
+
+
+def read_cluster(env: Environment, name: str, prefix: str) -> Cluster:
+    """The settings of one cluster; faults are noted.
+
+    Args:
+        name: which of the two it is, for a log.
+        prefix: what its variables begin with.
+    """
+    variable = f"{prefix}BOOTSTRAP_SERVERS"
+    bootstrap = env.read(variable, _bootstrap, remedy="host:port of its brokers, comma-separated")
+    return Cluster(name, variable, bootstrap, _Reader(env, prefix).security())
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    env: Environment
+    prefix: str
+
+    def security(self) -> Security:
+        protocol = self.env.read(self._name("SECURITY_PROTOCOL"), _protocol, default=PROTOCOLS[0])
+        if not self.env.are_good(self._name("SECURITY_PROTOCOL")):
+            return Security()
+        tls = sasl = None
+        chosen = f"{self._name('SECURITY_PROTOCOL')}={protocol}"
+        if protocol.endswith("SSL"):
+            tls = self._tls()
+        else:
+            self._refuse(BY_TLS, f"{chosen} uses no TLS: give SSL or SASL_SSL, or leave it out")
+        if protocol.startswith("SASL"):
+            sasl = self._sasl(tls)
+        else:
+            self._refuse(BY_SASL, f"{chosen} uses no SASL: give SASL_SSL or SASL_PLAINTEXT, or leave it out")
+        return Security(tls, sasl)
+
+    def _tls(self) -> Tls | None:
+        ca = self._pem("SSL_CA", "certificates")
+        certificate = self._pem("SSL_CERTIFICATE", "certificates")
+        key = self._pem("SSL_KEY", "a private key")
+        password = self._text("SSL_KEY_PASSWORD")
+        if not self._are_good(*BY_TLS):
+            return None
+        for given, there, missing in (
+            ("SSL_CERTIFICATE", certificate, ("SSL_KEY", key)),
+            ("SSL_KEY", key, ("SSL_CERTIFICATE", certificate)),
+            ("SSL_KEY_PASSWORD", password, ("SSL_KEY", key)),
+        ):
+            if there is not None and missing[1] is None:
+                self._note(given, f"is set, and {self._name(missing[0])} is not: give both, or none")
+        if key is not None and password is None and _ENCRYPTED.search(key):
+            self._note("SSL_KEY", f"holds a key that is encrypted: give {self._name('SSL_KEY_PASSWORD')}")
+        tls = Tls(ca, certificate, _secret(key), _secret(password))
+        return tls if self._are_good(*BY_TLS) and self._fits(tls) else None
+
+    def _fits(self, tls: Tls) -> bool:
+        """Whether TLS can be had by it: what it is made of is there, and is PEM by its looks."""
+        try:
+            Tls(tls.ca).context()
+        except ssl.SSLError:
+            self._note("SSL_CA", "holds certificates that cannot be read: give them as PEM")
+            return False
+        try:
+            tls.context()
+        except ssl.SSLError as exc:
+            if exc.reason == "KEY_VALUES_MISMATCH":
+                self._note("SSL_KEY", f"is not the key of {self._name('SSL_CERTIFICATE')}: give the two that belong together")
+            elif tls.key_password is not None:
+                self._note("SSL_KEY_PASSWORD", f"does not open {self._name('SSL_KEY')}, or that cannot be read")
+            else:
+                self._note("SSL_KEY", f"or {self._name('SSL_CERTIFICATE')} cannot be read: give both as PEM")
+            return False
+        return True
+
+    def _sasl(self, tls: Tls | None) -> Sasl | None:
+        name = self._name("SASL_MECHANISM")
+        mechanism = self.env.read(name, _mechanism, remedy=f"one of {', '.join(MECHANISMS)}")
+        if not self.env.are_good(name):
+            return None
+        if mechanism == "OAUTHBEARER":
+            self._refuse(BY_PASSWORD, f"{name}={mechanism} takes tokens: leave it out, or choose another mechanism")
+            tokens = self._tokens(tls)
+            return None if tokens is None else Sasl(mechanism, tokens=tokens)
+        self._refuse(BY_TOKEN + BY_TOKEN_SERVER, f"{name}={mechanism} takes no token: leave it out, or choose OAUTHBEARER")
+        username = self._needed("SASL_USERNAME", "the user's name")
+        password = self._needed("SASL_PASSWORD", "the user's password")
+        return Sasl(mechanism, username, _secret(password))
+
+    def _tokens(self, tls: Tls | None) -> Tokens | None:
+        by_server = [name for name in BY_TOKEN_SERVER if self._is_set(name)]
+        if not by_server:
+            return self._given_token()
+        self._refuse(BY_TOKEN, f"{self._name(by_server[0])} is set, too: give a token, or a server of tokens")
+        url = self._url()
+        client_id = self._needed("SASL_CLIENT_ID", "the client's id at the token endpoint")
+        client_secret = self._needed("SASL_CLIENT_SECRET", "the client's secret at the token endpoint")
+        scope = self.env.text(self._name("SASL_SCOPE"))
+        context = ssl.create_default_context()
+        if tls is not None and tls.ca is not None:
+            context.load_verify_locations(cadata=tls.ca)
+        if not self._are_good(*BY_TOKEN_SERVER):
+            return None
+        return Tokens(TokenServer(self._name, url, client_id, SecretStr(client_secret), scope, context))
+
+    def _url(self) -> str:
+        name = "SASL_TOKEN_URL"
+        if "@" in (self.env.text(self._name(name)) or ""):  # whose password must not be shown
+            self._note(name, f"holds a user: give {self._name('SASL_CLIENT_ID')} and {self._name('SASL_CLIENT_SECRET')} for it")
+            return ""
+        return self.env.read(self._name(name), _url, remedy="the address of the token endpoint")
+
+    def _given_token(self) -> Tokens | None:
+        text = self._needed("SASL_TOKEN", f"the token, or {self._name('SASL_TOKEN_URL')}")
+        if not self._are_good("SASL_TOKEN"):
+            return None
+        file = self.env.text(self._name("SASL_TOKEN") + FILE)
+        if file is None:
+            return Tokens(Given(self._name("SASL_TOKEN"), text=SecretStr(text.strip())))
+        return Tokens(Given(self._name("SASL_TOKEN") + FILE, file=Path(file)))
+
+    def _name(self, name: str) -> str:
+        return self.prefix + name
+
+    def _is_set(self, name: str) -> bool:
+        return not (self.env.is_missing(self._name(name)) and self.env.is_missing(self._name(name) + FILE))
+
+    def _are_good(self, *names: str) -> bool:
+        return self.env.are_good(*map(self._name, names))
+
+    def _note(self, name: str, fault: str) -> None:
+        self.env.note(self._name(name), f"{self._name(name)} {fault}")
+
+    def _refuse(self, names: tuple[str, ...], why: str) -> None:
+        for name in names:
+            if self._is_set(name):
+                self._note(name, f"is set, and {why}")
+
+    def _text(self, name: str) -> str | None:
+        return self.env.text_or_file(self._name(name), FILE)
+
+    def _needed(self, name: str, remedy: str) -> str:
+        text = self._text(name)
+        if text is None and self._are_good(name):
+            self._note(name, f"is not set: give {remedy}, in it or in a file that {self._name(name)}{FILE} names")
+        return text or ""
+
+    def _pem(self, name: str, what: str) -> str | None:
+        text = self._text(name)
+        if text is None:
+            return None
+        is_pem = _KEY.search(text) if name == "SSL_KEY" else _CERTIFICATE in text
+        if not is_pem:
+            self._note(name, f"holds no PEM of {what}: expected a text with -----BEGIN …")
+        return text.encode("ascii", "ignore").decode() + "\n"  # there may be words in it beside the PEM
+
+
+def _secret(text: str | None) -> SecretStr | None:
+    return None if text is None else SecretStr(text)
+
+
+def _bootstrap(text: str) -> str:
+    addresses = [part.strip() for part in text.split(",")]
+    for address in addresses:
+        match = _ADDRESS.fullmatch(address)
+        if match is None or not 0 < int(match[2]) <= _MAX_PORT:
+            raise ValueError(
+                f"holds {address!r}, which is no host:port: give e.g. kafka-edge:9092, comma-separated where several"
+            )
+    return ",".join(addresses)
+
+
+def _protocol(text: str) -> str:
+    if text.upper() not in PROTOCOLS:
+        raise ValueError(f"is no security protocol: give one of {', '.join(PROTOCOLS)}")
+    return text.upper()
+
+
+def _mechanism(text: str) -> str:
+    if text.upper() not in MECHANISMS:
+        raise ValueError(f"is no SASL mechanism of this worker: give one of {', '.join(MECHANISMS)}")
+    return text.upper()
+
+
+def _url(text: str) -> str:
+    if not _URL.fullmatch(text):
+        raise ValueError("is no address of a token endpoint: give e.g. https://tokens.example/oauth2/token")
+    return text

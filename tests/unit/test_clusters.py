@@ -1,0 +1,279 @@
+"""The settings of two Kafkas become clusters, or a list of everything that is wrong with them; their secrets do not show."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from config import Settings
+from protocol.errors import AccessError, SettingsError
+from tests.support.certificates import Authority, encrypted
+from tests.support.environments import job
+from transport.clients import kafka_python_config, librdkafka_config, librdkafka_producer_config
+from transport.security import Security
+from transport.tokens import UNKNOWN_LIFETIME_S, Given
+from utils import configure_logging
+
+PASSWORD = "hunter-2-and-more"  # noqa: S105 - a test's
+AUTHORITY = Authority()
+CERTIFICATE, KEY = AUTHORITY.issue("edge.example", common_name="edge")
+USER = {
+    "DATA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+    "DATA_SASL_MECHANISM": "PLAIN",
+    "DATA_SASL_USERNAME": "edge",
+    "DATA_SASL_PASSWORD": PASSWORD,
+}
+TOKENS = {"DATA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "DATA_SASL_MECHANISM": "OAUTHBEARER"}
+SERVER = TOKENS | {
+    "DATA_SASL_TOKEN_URL": "https://tokens.example/token",
+    "DATA_SASL_CLIENT_ID": "edge",
+    "DATA_SASL_CLIENT_SECRET": PASSWORD,
+}
+TLS = {"DATA_SECURITY_PROTOCOL": "SSL", "DATA_SSL_CA": AUTHORITY.certificate}
+MUTUAL = TLS | {"DATA_SSL_CERTIFICATE": CERTIFICATE, "DATA_SSL_KEY": KEY}
+
+
+def settings(*changes: dict[str, str]) -> Settings:
+    return Settings.from_env(job(**{name: value for one in changes for name, value in one.items()}))
+
+
+def faults(*changes: Mapping[str, str | None]) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(job(**{name: value for one in changes for name, value in one.items()}))
+    return list(caught.value.faults)
+
+
+def test_without_more_settings_both_are_spoken_to_as_before() -> None:
+    both = settings()
+    assert both.cloud.security == both.data.security == Security()
+    assert librdkafka_config(both.cloud, "g", 5)["security.protocol"] == "PLAINTEXT"
+    assert kafka_python_config(both.cloud, "g")["security_protocol"] == "PLAINTEXT"
+
+
+def test_the_two_clusters_have_nothing_of_one_another() -> None:
+    both = settings(USER, {"KML_CLOUD_SECURITY_PROTOCOL": "SSL", "KML_CLOUD_SSL_CA": AUTHORITY.certificate})
+    assert (str(both.cloud.security), str(both.data.security)) == ("SSL", "SASL_PLAINTEXT/PLAIN")
+    assert "cloud=SSL edge=SASL_PLAINTEXT/PLAIN" in both.summary()
+    cloud, edge = (librdkafka_config(one, "g", 5) for one in (both.cloud, both.data))
+    assert cloud["ssl.ca.pem"] == AUTHORITY.certificate
+    assert not {"sasl.mechanism", "sasl.username", "sasl.password"} & cloud.keys()
+    assert not {"ssl.ca.pem", "ssl.key.pem"} & edge.keys()
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "scram-sha-512"])
+def test_a_user_and_a_password_reach_both_clients(mechanism: str) -> None:
+    edge = settings(USER, {"DATA_SASL_MECHANISM": mechanism}).data
+    for config in (librdkafka_config(edge, "g", 5), librdkafka_producer_config(edge, "g")):
+        told = {name: config[name] for name in ("security.protocol", "sasl.mechanism", "sasl.username", "sasl.password")}
+        assert list(told.values()) == ["SASL_PLAINTEXT", mechanism.upper(), "edge", PASSWORD]
+    config = kafka_python_config(edge, "g")
+    told = {
+        name: config[name] for name in ("security_protocol", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password")
+    }
+    assert list(told.values()) == ["SASL_PLAINTEXT", mechanism.upper(), "edge", PASSWORD]
+
+
+def test_a_secret_may_be_a_file_and_its_last_line_end_is_none_of_it(tmp_path: Path) -> None:
+    for name, text in {"password": f"{PASSWORD}\n", "ca": f"Autoridad de certificación\n{AUTHORITY.certificate}"}.items():
+        (tmp_path / name).write_text(text)
+    files = {"DATA_SASL_PASSWORD_FILE": str(tmp_path / "password"), "DATA_SSL_CA_FILE": str(tmp_path / "ca")}
+    user = {name: value for name, value in USER.items() if name != "DATA_SASL_PASSWORD"}
+    config = librdkafka_config(settings(user, files, {"DATA_SECURITY_PROTOCOL": "SASL_SSL"}).data, "g", 5)
+    assert (config["security.protocol"], config["sasl.password"]) == ("SASL_SSL", PASSWORD)
+    assert config["ssl.ca.pem"].endswith(AUTHORITY.certificate)
+
+
+def test_a_client_certificate_reaches_both_clients() -> None:
+    edge = settings(MUTUAL).data
+    config = librdkafka_config(edge, "g", 5)
+    assert (config["ssl.certificate.pem"], config["ssl.key.pem"]) == (CERTIFICATE, KEY)
+    context = kafka_python_config(edge, "g")["ssl_context"]
+    assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
+    [trusted] = context.get_ca_certs()
+    assert tuple(part for part in trusted["subject"] if part[0][0] == "organizationName") == ((("organizationName", "test"),),)
+
+
+def test_a_key_may_have_a_password() -> None:
+    edge = settings(MUTUAL, {"DATA_SSL_KEY": encrypted(KEY, PASSWORD), "DATA_SSL_KEY_PASSWORD": PASSWORD}).data
+    assert librdkafka_config(edge, "g", 5)["ssl.key.password"] == PASSWORD
+
+
+@pytest.mark.parametrize("variables", [USER, MUTUAL, SERVER, TOKENS | {"DATA_SASL_TOKEN": PASSWORD}])
+def test_no_secret_stands_in_a_repr(variables: dict[str, str]) -> None:
+    both = settings(variables)
+    for shown in (repr(both), str(both), repr(both.data), f"{both.data}", both.summary(), repr(both.data.security)):
+        assert PASSWORD not in shown
+        assert KEY.splitlines()[1] not in shown
+
+
+def test_what_kafka_python_tells_of_its_passwords_is_not_logged_at_any_level() -> None:
+    before = {name: logging.getLogger(name).level for name in ("", "kafka", "librdkafka", "tensorflow", "avro", "absl", "h5py")}
+    handlers = logging.getLogger().handlers[:]
+    try:
+        for level in ("DEBUG", "INFO"):
+            configure_logging(level)
+            assert not logging.getLogger("kafka.net.connection").isEnabledFor(logging.DEBUG)
+            assert not logging.getLogger("kafka.admin.client").isEnabledFor(logging.DEBUG)
+    finally:
+        logging.getLogger().handlers[:] = handlers
+        for name, level_before in before.items():
+            logging.getLogger(name).setLevel(level_before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (
+            {"DATA_SECURITY_PROTOCOL": "TLS"},
+            "DATA_SECURITY_PROTOCOL='TLS' is no security protocol: give one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL",
+        ),
+        (
+            {"DATA_SECURITY_PROTOCOL": "SASL_SSL"},
+            "DATA_SASL_MECHANISM is not set: give one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER",
+        ),
+        (
+            USER | {"DATA_SASL_MECHANISM": "GSSAPI"},
+            "DATA_SASL_MECHANISM='GSSAPI' is no SASL mechanism of this worker: "
+            "give one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER",
+        ),
+        (
+            USER | {"DATA_SASL_PASSWORD": None},
+            "DATA_SASL_PASSWORD is not set: give the user's password, in it or in a file that DATA_SASL_PASSWORD_FILE names",
+        ),
+        (
+            USER | {"DATA_SASL_USERNAME": None},
+            "DATA_SASL_USERNAME is not set: give the user's name, in it or in a file that DATA_SASL_USERNAME_FILE names",
+        ),
+        (
+            USER | {"DATA_SASL_PASSWORD_FILE": "/secrets/password"},
+            "DATA_SASL_PASSWORD is set, and DATA_SASL_PASSWORD_FILE too: give one of the two",
+        ),
+        (
+            USER | {"DATA_SASL_PASSWORD": None, "DATA_SASL_PASSWORD_FILE": "/no/such/file"},
+            "DATA_SASL_PASSWORD_FILE='/no/such/file' cannot be read (No such file or directory): "
+            "mount a file there that this process may read",
+        ),
+        (
+            USER | {"DATA_SASL_PASSWORD": None, "DATA_SASL_PASSWORD_FILE": "/dev/null"},
+            "DATA_SASL_PASSWORD_FILE='/dev/null' is empty: expected what DATA_SASL_PASSWORD would hold",
+        ),
+        (
+            USER | {"DATA_SASL_TOKEN": PASSWORD},
+            "DATA_SASL_TOKEN is set, and DATA_SASL_MECHANISM=PLAIN takes no token: leave it out, or choose OAUTHBEARER",
+        ),
+        (
+            SERVER | {"DATA_SASL_PASSWORD": PASSWORD},
+            "DATA_SASL_PASSWORD is set, and DATA_SASL_MECHANISM=OAUTHBEARER takes tokens: "
+            "leave it out, or choose another mechanism",
+        ),
+        (
+            TOKENS,
+            "DATA_SASL_TOKEN is not set: give the token, or DATA_SASL_TOKEN_URL, in it or in a file that "
+            "DATA_SASL_TOKEN_FILE names",
+        ),
+        (
+            SERVER | {"DATA_SASL_TOKEN": PASSWORD},
+            "DATA_SASL_TOKEN is set, and DATA_SASL_TOKEN_URL is set, too: give a token, or a server of tokens",
+        ),
+        (
+            SERVER | {"DATA_SASL_TOKEN_URL": "file:///etc/passwd"},
+            "DATA_SASL_TOKEN_URL='file:///etc/passwd' is no address of a token endpoint: "
+            "give e.g. https://tokens.example/oauth2/token",
+        ),
+        (
+            SERVER | {"DATA_SASL_TOKEN_URL": f"https://edge:{PASSWORD}@tokens.example/token"},
+            "DATA_SASL_TOKEN_URL holds a user: give DATA_SASL_CLIENT_ID and DATA_SASL_CLIENT_SECRET for it",
+        ),
+        (
+            SERVER | {"DATA_SASL_CLIENT_SECRET": None},
+            "DATA_SASL_CLIENT_SECRET is not set: give the client's secret at the token endpoint, in it or in a file that "
+            "DATA_SASL_CLIENT_SECRET_FILE names",
+        ),
+        (
+            {"DATA_SSL_CA": AUTHORITY.certificate},
+            "DATA_SSL_CA is set, and DATA_SECURITY_PROTOCOL=PLAINTEXT uses no TLS: give SSL or SASL_SSL, or leave it out",
+        ),
+        (
+            {"DATA_SECURITY_PROTOCOL": "SSL", "DATA_SASL_PASSWORD_FILE": "/secrets/password"},
+            "DATA_SASL_PASSWORD is set, and DATA_SECURITY_PROTOCOL=SSL uses no SASL: "
+            "give SASL_SSL or SASL_PLAINTEXT, or leave it out",
+        ),
+        (TLS | {"DATA_SSL_CA": PASSWORD}, "DATA_SSL_CA holds no PEM of certificates: expected a text with -----BEGIN …"),
+        (
+            TLS | {"DATA_SSL_CA": AUTHORITY.certificate[:200]},
+            "DATA_SSL_CA holds certificates that cannot be read: give them as PEM",
+        ),
+        (
+            MUTUAL | {"DATA_SSL_KEY": CERTIFICATE},
+            "DATA_SSL_KEY holds no PEM of a private key: expected a text with -----BEGIN …",
+        ),
+        (
+            MUTUAL | {"DATA_SSL_KEY": None},
+            "DATA_SSL_CERTIFICATE is set, and DATA_SSL_KEY is not: give both, or none",
+        ),
+        (
+            MUTUAL | {"DATA_SSL_CERTIFICATE": None},
+            "DATA_SSL_KEY is set, and DATA_SSL_CERTIFICATE is not: give both, or none",
+        ),
+        (
+            TLS | {"DATA_SSL_KEY_PASSWORD": PASSWORD},
+            "DATA_SSL_KEY_PASSWORD is set, and DATA_SSL_KEY is not: give both, or none",
+        ),
+        (
+            MUTUAL | {"DATA_SSL_KEY": AUTHORITY.issue("other.example")[1]},
+            "DATA_SSL_KEY is not the key of DATA_SSL_CERTIFICATE: give the two that belong together",
+        ),
+        (
+            MUTUAL | {"DATA_SSL_KEY": encrypted(KEY, PASSWORD)},
+            "DATA_SSL_KEY holds a key that is encrypted: give DATA_SSL_KEY_PASSWORD",
+        ),
+        (
+            MUTUAL | {"DATA_SSL_KEY": encrypted(KEY, PASSWORD), "DATA_SSL_KEY_PASSWORD": "another"},
+            "DATA_SSL_KEY_PASSWORD does not open DATA_SSL_KEY, or that cannot be read",
+        ),
+        (
+            MUTUAL | {"DATA_SSL_KEY": "-----BEGIN PRIVATE KEY-----\nno\n-----END PRIVATE KEY-----\n"},
+            "DATA_SSL_KEY or DATA_SSL_CERTIFICATE cannot be read: give both as PEM",
+        ),
+    ],
+)
+def test_what_contradicts_or_is_not_there_is_named_with_its_remedy(changes: dict[str, str | None], fault: str) -> None:
+    assert faults(changes) == [fault]
+
+
+def test_a_file_of_bytes_is_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(b"\xff\xfe\x00")
+    named = {"DATA_SASL_PASSWORD": None, "DATA_SASL_PASSWORD_FILE": str(tmp_path / "password")}
+    [fault] = faults(USER, named)
+    assert fault.endswith("password' cannot be read (it is no text): mount a file there that this process may read")
+
+
+def test_the_faults_of_both_clusters_are_told_with_all_others_and_show_no_secret() -> None:
+    wrong = {"KML_CLOUD_SECURITY_PROTOCOL": "SASL_SSL", "KML_CLOUD_SASL_MECHANISM": "PLAIN", "KML_CLOUD_SSL_KEY": KEY}
+    found = faults(wrong, MUTUAL, {"DATA_SASL_PASSWORD": PASSWORD, "DATA_SSL_KEY_PASSWORD": "", "TOTAL_MSG": None})
+    assert [fault.split(" ", 1)[0] for fault in found] == [
+        "KML_CLOUD_SSL_KEY",
+        "KML_CLOUD_SASL_USERNAME",
+        "KML_CLOUD_SASL_PASSWORD",
+        "DATA_SASL_PASSWORD",
+        "TOTAL_MSG",
+    ]
+    assert not any(PASSWORD in fault or KEY.splitlines()[1] in fault for fault in found)
+
+
+def test_a_token_in_a_file_is_read_anew(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    given = Given("DATA_SASL_TOKEN_FILE", file=file)
+    file.write_text("one\n")
+    first = given()
+    file.write_text("two\n")
+    assert (first.text.get_secret_value(), given().text.get_secret_value()) == ("one", "two")
+    assert first.until == pytest.approx(time.time() + UNKNOWN_LIFETIME_S, abs=60)
+    file.unlink()
+    with pytest.raises(AccessError, match=rf"^DATA_SASL_TOKEN_FILE={file} cannot be read .*: mount the token there$"):
+        given()

@@ -19,6 +19,7 @@ from protocol.architecture import Dialect
 from protocol.records import Samples
 from tests.support import golden
 from tests.support.models import classifier
+from tests.support.secure_kafka import SecureKafka, secure_kafka
 from tests.support.worker import WorkerProcess
 
 COMPILE = {"optimizer": "adam", "loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
@@ -72,6 +73,13 @@ class Federation:
     def _check(self) -> None:
         for worker in self._workers:
             worker.check()
+
+
+@pytest.fixture(scope="session")
+def secure() -> Iterator[SecureKafka]:
+    """A real Kafka that lets in whom it knows, started once for all tests that ask for it."""
+    with secure_kafka() as kafka:
+        yield kafka
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ class _Reader:
         return self.prefix + name
 
     def _is_set(self, name: str) -> bool:
-        return not (self.env.is_missing(self._name(name)) and self.env.is_missing(self._name(name) + FILE))
+        return any(self.env.text(one) is not None for one in (self._name(name), self._name(name) + FILE))
 
     def _are_good(self, *names: str) -> bool:
         return self.env.are_good(*map(self._name, names))

@@ -60,10 +60,11 @@ class Environment:
 
         None where both are absent, or a fault, which shows nothing of it, is noted. Line ends at its end are none of it.
         """
-        text, path = self._environ.get(name, "").rstrip("\r\n"), self.text(name + suffix)
+        text = None if self.text(name) is None else self._environ[name].rstrip("\r\n")
+        path = self.text(name + suffix)
         if path is None:
-            return text or None
-        if text:
+            return text
+        if text is not None:
             self.note(name, f"{name} is set, and {name}{suffix} too: give one of the two")
             return None
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from clusters import BY_SASL, BY_TLS
 from config import Settings
 from protocol.errors import AccessError, SettingsError
 from tests.support.certificates import Authority, encrypted
@@ -53,6 +54,16 @@ def test_without_more_settings_both_are_spoken_to_as_before() -> None:
     assert both.cloud.security == both.data.security == Security()
     assert librdkafka_config(both.cloud, "g", 5)["security.protocol"] == "PLAINTEXT"
     assert kafka_python_config(both.cloud, "g")["security_protocol"] == "PLAINTEXT"
+
+
+@pytest.mark.parametrize("absent", ["", "None"])
+def test_what_is_left_empty_is_not_set(absent: str) -> None:
+    names = (*BY_TLS, *BY_SASL, "SECURITY_PROTOCOL")
+    assert settings({f"DATA_{name}{end}": absent for name in names for end in ("", "_FILE")}).data.security == Security()
+
+
+def test_a_password_is_taken_as_it_is() -> None:
+    assert librdkafka_config(settings(USER, {"DATA_SASL_PASSWORD": " a b "}).data, "g", 5)["sasl.password"] == " a b "
 
 
 def test_the_two_clusters_have_nothing_of_one_another() -> None:

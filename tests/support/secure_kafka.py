@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from kafka import KafkaAdminClient
 from kafka.admin import (
     ACL,
+    ACLFilter,
     ACLOperation,
     ACLPermissionType,
     ACLResourcePatternType,
@@ -30,6 +31,7 @@ from demo.broker import LOOPBACK, Broker, own_broker
 from demo.guard import guarded_folder
 from tests.support.certificates import Authority
 
+APPLY_LIMIT_S = 20.0
 ISSUER, AUDIENCE, KEY_ID = "https://tokens.test", "kafka", "k1"
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 # What the listeners are called, and the security protocol of each.
@@ -90,6 +92,12 @@ class SecureKafka:
         acls = [ACL(f"User:{principal}", "*", ACLOperation[one], ACLPermissionType.ALLOW, pattern) for one in operations]
         with self.admin() as admin:
             admin.create_acls(acls)
+            # What the controller has taken, the authorizer knows a moment later.
+            wanted = ACLFilter(f"User:{principal}", "*", ACLOperation.ANY, ACLPermissionType.ANY, pattern)
+            deadline = time.monotonic() + APPLY_LIMIT_S
+            while len(admin.describe_acls(wanted)[0]) < len(acls):
+                assert time.monotonic() < deadline, f"ACLs on {name} did not apply"
+                time.sleep(0.01)
 
     def admin(self) -> Any:
         return KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)

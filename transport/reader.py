@@ -100,7 +100,7 @@ class Reader:
 
     def committed(self, topic: str, partition: int) -> tuple[int, str] | None:
         one = TopicPartition(topic, partition)
-        [found] = self._ask_group("looking at", lambda timeout: self._consumer.committed([one], timeout=timeout))
+        [found] = self._ask_group("looking at", topic, lambda timeout: self._consumer.committed([one], timeout=timeout))
         return None if found.offset < 0 else (found.offset, found.metadata or "")
 
     def commit(self, topic: str, partition: int, offset: int, metadata: str) -> None:
@@ -111,7 +111,7 @@ class Reader:
             if done.error is not None:
                 raise KafkaException(done.error)
 
-        self._ask_group("committing", commit)
+        self._ask_group("committing", topic, commit)
 
     def membership(self) -> Any:
         """The group as a transaction of librdkafka's producer wants it; within `with`."""
@@ -255,9 +255,7 @@ class Reader:
                 if told is not None and told.error() is not None and told.topic() is None:
                     self._hear_of_group(told.error())
 
-    def _ask_group(self, doing: str, call: Callable[[float], Any]) -> Any:
-        doing, needed = f"{doing} the offset of group {self._group}", f"READ on group {self._group}"
-
+    def _ask_group(self, doing: str, topic: str, call: Callable[[float], Any]) -> Any:
         def unless_refused(timeout: float) -> Any:
             if self._group_refusal is not None and time.monotonic() - self._group_refusal[1] > REFUSED_S:
                 raise KafkaException(self._group_refusal[0])
@@ -265,11 +263,12 @@ class Reader:
             self._group_refusal = None
             return answer
 
-        return self._ask(doing, needed, unless_refused)
+        return self._ask(f"{doing} the offset of group {self._group}", f"READ on topic {topic}", unless_refused)
 
     def _failed(self, error: ClientError, doing: str, needed: str) -> AccessError | KafkaError:
         if error.code() in FORBIDDEN:
-            return self.cluster.forbids(doing, error.str(), needed)
+            is_group = error.code() == ClientError.GROUP_AUTHORIZATION_FAILED
+            return self.cluster.forbids(doing, error.str(), f"READ on group {self._group}" if is_group else needed)
         return KafkaError(
             f"{self.cluster} refused while {doing}: {error.str()} ({error.name()}); "
             "may this client read there, and is it the right cluster?"

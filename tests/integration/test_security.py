@@ -383,7 +383,7 @@ def test_a_topic_of_which_nothing_may_be_known_is_not_waited_for(secure: SecureK
     ("state", "operations", "needed"),
     [
         ("missing", ["DESCRIBE"], "DESCRIBE_CONFIGS"),
-        ("missing", ["DESCRIBE_CONFIGS"], "CREATE"),
+        ("missing", ["DESCRIBE", "DESCRIBE_CONFIGS"], "CREATE"),
         ("there", ["DESCRIBE"], "DESCRIBE_CONFIGS"),
         ("there", ["DESCRIBE", "DESCRIBE_CONFIGS"], "ALTER_CONFIGS"),
     ],

@@ -109,7 +109,7 @@ class Real:
 
     def create(self, topic: str, partitions: int = 1, message_bytes: int = 1_048_588, compression: str = "producer") -> None:
         configs = {"max.message.bytes": str(message_bytes), "compression.type": compression}
-        self._admin.create_topics([NewTopic(topic, partitions, -1, topic_configs=configs)])
+        self._admin.create_topics([NewTopic(topic, partitions, -1, topic_configs=configs)], wait_for_metadata=True)
 
     def delete(self, topic: str) -> None:
         self._admin.delete_topics([topic])

@@ -131,8 +131,6 @@ class ControlTopic:
         answered = [one.model for one in self._unanswered if one.offset < answered_end and one.model is not None]
         self._is_finished = bool(answered) and answered[-1].is_last
         self._settle(answered_end)
-        # What is known already, so that a group that may not be committed to is told of before a round, and not after each.
-        self._reader.commit(self._topic, PARTITION, answered_end, self._topic_id or "")
         log.info("joined federation=%s as client=%s", self._federation.model_id, self._federation.client_id)
         pending = self._newest()
         if pending is not None and self._delivery.was_answered(pending):
@@ -144,6 +142,8 @@ class ControlTopic:
     def _answered_end(self) -> int:
         committed = self._reader.committed(self._topic, PARTITION)
         if committed is None:
+            # Nothing is answered. To say so tells whether this group may be committed to before a round, and not after each.
+            self._reader.commit(self._topic, PARTITION, 0, self._topic_id or "")
             return 0
         offset, topic_id = committed
         if topic_id not in ("", self._topic_id) or offset > self._position:

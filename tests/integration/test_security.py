@@ -33,7 +33,7 @@ from transport.probe import probe
 from transport.reader import Reader
 from transport.security import Security
 from transport.tokens import Tokens
-from transport.writer import Writer
+from transport.writer import Transactions, Writer
 from variables import Environment
 
 LIMIT_S = 600.0  # longer than a test may last: whoever waits for it fails
@@ -400,6 +400,17 @@ def test_a_reply_topic_that_may_not_be_made_or_changed_is_told(
         admin.ensure_topic(topic, 2_000_000)
 
 
+def test_transactions_that_are_not_allowed_are_told_with_the_setting_that_does_without(secure: SecureKafka, topic: str) -> None:
+    edge = cluster(secure, "SASL", SECURITY_PROTOCOL="SASL_PLAINTEXT", **user())
+    needed = rf"WRITE and DESCRIBE on transactional id {topic}, or DELIVERY=at-least-once must be set$"
+    with (
+        Reader(edge, topic, LIMIT_S) as reader,
+        pytest.raises(AccessError, match=needed),
+        Writer(edge, topic, LIMIT_S, Transactions(reader.membership, 60)),
+    ):
+        pass
+
+
 class Client:
     """The worker's parts on the cloud's side, of a user with the rights that a test gives it."""
 
@@ -444,7 +455,6 @@ def test_a_group_that_may_not_be_committed_to_is_told_before_the_first_round(
     federation, client = guarded_federation
     secure.allow(USER, "TOPIC", f"FED-{federation.model_id}", "READ", "WRITE")
     secure.allow(USER, "GROUP", client.names.group, "DESCRIBE")
-    federation.cloud.announce(announced(), 0)
     with pytest.raises(AccessError, match=rf"its ACLs must allow READ on group {client.names.group}$"):
         client.control().next_model()
 
@@ -468,6 +478,7 @@ def secured(federation: Federation, kafka: SecureKafka, folder: Path) -> dict[st
         (folder / name).write_text(f"{text}\n")
     kafka.allow("cloud-user", "TOPIC", f"FED-{federation.model_id}", "READ", "WRITE", "CREATE", "DESCRIBE_CONFIGS")
     kafka.allow("cloud-user", "GROUP", f"FED-MODEL-{federation.model_id}", "READ")
+    kafka.allow("cloud-user", "TRANSACTIONAL_ID", f"FED-MODEL-{federation.model_id}", "WRITE", "DESCRIBE")
     kafka.allow("edge-user", "TOPIC", federation.model_id, "READ")
     return {
         "KML_CLOUD_BOOTSTRAP_SERVERS": kafka.broker.addresses["SASLTLS"],

@@ -72,12 +72,12 @@ def hand_over(reader: LogReader, copier: Copier, topic: str, bad: Sequence[BadRe
 
 def _again(reader: LogReader, bad: Iterable[BadRecord]) -> Iterator[Record]:
     """Read bad records once more, with others between them: of what is decoded no more is kept than decoding needs."""
-    for run in _runs(bad):
+    for run in runs(bad):
         for records in reader.read(run):
             yield from records
 
 
-def _runs(bad: Iterable[BadRecord]) -> Iterator[OffsetRange]:
+def runs(bad: Iterable[BadRecord]) -> Iterator[OffsetRange]:
     """Ranges that hold all of them, one for those that stand near each other."""
     run: OffsetRange | None = None
     for one in bad:

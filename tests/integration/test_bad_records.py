@@ -22,7 +22,7 @@ from protocol.records import BadRecord
 from protocol.stream_spec import OffsetRange
 from tests.integration.conftest import Federation, announced
 from tests.support.environments import job
-from transport.bad_records import NEAR, await_bad_record_topic, hand_over
+from transport.bad_records import NEAR, await_bad_record_topic, hand_over, runs
 from transport.clients import Cluster
 from transport.reader import Reader
 from transport.writer import Writer
@@ -149,6 +149,16 @@ class TestHandingOver:
         offsets = [0, 3, 4, NEAR + 20, 2 * NEAR + 9]
         edge.hand_over(*((0, offset) for offset in offsets), (2, 0))
         assert [one.value for one in edge.read(edge.bad)] == [*(b"%d" % offset for offset in offsets), b"other"]
+
+    def test_what_lies_between_records_far_apart_is_not_read(self) -> None:
+        bad = [
+            BadRecord("t", partition, offset, "") for partition, offset in ((0, 5), (0, NEAR), (0, 3 * NEAR), (1, 3 * NEAR + 1))
+        ]
+        assert [str(run) for run in runs(bad)] == [
+            f"t:0:5:{NEAR + 1}",
+            f"t:0:{3 * NEAR}:{3 * NEAR + 1}",
+            f"t:1:{3 * NEAR + 1}:{3 * NEAR + 2}",
+        ]
 
     @pytest.mark.parametrize(("partitions", "expected"), [(1, [0, 0, 0]), (2, [0, 1, 0]), (5, [0, 1, 2])])
     def test_records_of_a_partition_stay_together(self, edge: Edge, partitions: int, expected: list[int]) -> None:

@@ -1,6 +1,6 @@
 """The settings of a worker, read once from the environment that Kafka-ML gives to the Job.
 
-Nothing else in the project touches the environment. The README has the table of the variables.
+Nothing else in the project touches the environment, but for variables.termination_log. The README has the table of variables.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ KIND_NAMES = {
 }
 KINDS_BUILT = (1,)
 
+DEFAULT_WAIT_LIMIT_S = 604_800.0  # a week: federations rest for hours, and over weekends
 DEFAULT_ANSWER_LIMIT_S = 120.0
 DEFAULT_TRANSACTION_LIMIT_S = 300.0  # 100 MB at 3 Mbit/s
 DELIVERIES: tuple[Delivery, ...] = ("exactly-once", "at-least-once")
 ISOLATIONS = (READ_UNCOMMITTED, READ_COMMITTED)
+DEFAULT_LOAD_LIMIT_S = 600.0
 DEFAULT_DATA_MEMORY = Memory(share=0.5)  # the other half is for TensorFlow, the model and the fit
 FAIL, SKIP, RETURN = "fail", "skip", "return"
 NON_FINITES = (FAIL, RETURN)
@@ -60,6 +62,7 @@ class Settings:
         case: kind of training, a key of KIND_NAMES.
         wait_limit_s: longest wait for what may come later (the cloud's topics, the next model); None = no limit.
         answer_limit_s: longest wait for what must be there (a broker's answer, announced weights, offsets of the stream).
+        load_limit_s: longest wait for TensorFlow, which loads from the image's disk.
         delivery: whether a reply is one transaction with the offset of what it answers.
         cloud_isolation: which replies the cloud reads.
         transaction_limit_s: the longest that a reply may take to be sent in a transaction.
@@ -85,6 +88,7 @@ class Settings:
     case: int
     wait_limit_s: float | None
     answer_limit_s: float
+    load_limit_s: float
     delivery: Delivery
     cloud_isolation: Isolation
     transaction_limit_s: float
@@ -124,8 +128,9 @@ class Settings:
             test_rate=test_rate,
             total_msg=_total(env),
             case=env.read("CASE", _case, default=1),
-            wait_limit_s=env.read("WAIT_LIMIT_S", limit, default=None),
+            wait_limit_s=_wait_limit(env),
             answer_limit_s=env.read("ANSWER_LIMIT_S", seconds, default=DEFAULT_ANSWER_LIMIT_S),
+            load_limit_s=env.read("LOAD_LIMIT_S", seconds, default=DEFAULT_LOAD_LIMIT_S),
             delivery=env.read("DELIVERY", one_of(*DELIVERIES), default=DELIVERIES[0]),
             cloud_isolation=env.read("CLOUD_ISOLATION", one_of(*ISOLATIONS), default=READ_UNCOMMITTED),
             transaction_limit_s=env.read("TRANSACTION_LIMIT_S", seconds, default=DEFAULT_TRANSACTION_LIMIT_S),
@@ -198,6 +203,12 @@ def _federation(env: Environment) -> tuple[Federation, str]:
         named = f"FEDERATED_MODEL_ID='{shown(model_id)}' with client id '{shown(federation.client_id)}' ({source})"
         env.note("FEDERATED_MODEL_ID", f"{named}: {exc}")
     return federation, source
+
+
+def _wait_limit(env: Environment) -> float | None:
+    # "None" is a value here: a wait without limit.
+    default: float | None = DEFAULT_WAIT_LIMIT_S if env.is_missing("WAIT_LIMIT_S") else None
+    return env.read("WAIT_LIMIT_S", limit, default=default)
 
 
 def _total(env: Environment) -> int | None:

@@ -34,6 +34,9 @@ class Rounds(Protocol):
     def next_model(self) -> ModelMessage | None:
         """Wait for the newest model that is not answered; None where the last round is answered already."""
 
+    def stands(self, model: ModelMessage) -> bool:
+        """Whether a model is still one of the federation that is there."""
+
     def commit(self, model: ModelMessage) -> None:
         """Keep that a model is answered."""
 
@@ -103,6 +106,9 @@ def take_part(rounds: Rounds, engine: Engine, kind: Kind, sink: Sink, client: st
                 raise
             log.warning("%s; the weights go back as they came, with num_data=0", exc)
             arrays, num_data = engine.received(message), 0
+        if not rounds.stands(message):
+            log.warning("round dropped version=%d: its federation is gone, and another may be there by now", message.version)
+            continue
         with sink.transaction():
             sink.send(arrays, message, metrics, num_data)
             rounds.commit(message)

@@ -1,4 +1,4 @@
-"""Process set-up: the log, the signals that end a worker, the memory that it may have, and TensorFlow's manners."""
+"""Process set-up: the log, work in the background, the memory that there is, and TensorFlow's manners."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ import gc
 import io
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn, TypeVar
-
-from protocol.errors import Stopped
+from typing import TypeVar
 
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUPS_OF_PROCESS = Path("/proc/self/cgroup")
@@ -44,16 +40,6 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(format=LOG_FORMAT, level=level, stream=sys.stdout, force=True)
     for name, least in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(_LOUDEST.get(name, logging.NOTSET) if level == "DEBUG" else least)
-
-
-def stop_on_signals() -> None:
-    """Turn SIGTERM and SIGINT into Stopped, raised in the main thread, wherever it is."""
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        raise Stopped(signal.Signals(number))
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
 
 
 def memory_bytes(cgroups: Path = CGROUPS, of_process: Path = CGROUPS_OF_PROCESS) -> int:
@@ -95,16 +81,6 @@ def in_background(name: str, work: Callable[[], T]) -> Future[T]:
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return future
-
-
-def end_process(status: int) -> NoReturn:
-    """End with a status, at once: work in the background is not waited for."""
-    if threading.active_count() == 1:
-        sys.exit(status)
-    logging.shutdown()
-    sys.stdout.flush()
-    # A thread that loads TensorFlow does not survive the way in which Python ends.
-    os._exit(status)
 
 
 def prepare_tensorflow() -> None:

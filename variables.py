@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
+TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes' default terminationMessagePath
 MAX_SHOWN = 100  # characters of a wrong value
 MAX_LIMIT_S = 31_536_000.0  # a year
 WHOLE = re.compile(r"[0-9]{1,18}")
@@ -18,6 +19,17 @@ _UNITS = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**
 
 T = TypeVar("T")
 C = TypeVar("C", bound=str)
+
+
+def termination_log(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The file for the last words of a worker; None where none is named and Kubernetes has made none.
+
+    It is no part of the settings, since what is wrong with those goes there too.
+    """
+    text = Environment(environ).text("TERMINATION_LOG")
+    if text is not None:
+        return Path(text)
+    return TERMINATION_LOG if TERMINATION_LOG.exists() else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from concurrent.futures import Future
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 from config import MACHINE_NAME, RETURN, Settings, quieten_tensorflow
+from ending import Stopping
 from federated_mainTraining import Kind, take_part
 from federated_singleClassicTraining import keep_stream, single_classic
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from KafkaModelEngine import KafkaModelEngine
 from protocol.errors import KafkaError, LimitError
 from protocol.messages import ModelMessage
-from protocol.records import Array
+from protocol.records import Array, RecordBatch
 from training.datasets import FitData
 from training.store import Store
 from transport.admin import Admin
 from transport.bad_records import await_bad_record_topic, hand_over
 from transport.clients import READ_COMMITTED
 from transport.control import ControlTopic, Delivery
+from transport.patience import PROGRESS_EVERY_S, Patience
 from transport.reader import Reader
 from transport.replies import ReplyLog
+from transport.sameness import same_topics
 from transport.stream import Counts, read_stream, resolve
 from transport.weights import read_weights
 from transport.writer import Transactions, Writer
@@ -31,8 +35,12 @@ from utils import configure_logging, in_background, memory_bytes, prepare_tensor
 
 log = logging.getLogger(__name__)
 
+POLL_S = 0.5
 
-def run() -> None:
+T = TypeVar("T")
+
+
+def run(stopping: Stopping) -> None:
     """Take part in the federation that the environment names, to its last round.
 
     Three things take long, and go on beside each other: TensorFlow loads, the stream is read, a model is awaited.
@@ -50,11 +58,20 @@ def run() -> None:
     tensorflow = in_background("tensorflow", prepare_tensorflow)
     stream = in_background("stream", lambda: keep_labelled_stream(settings))
 
+    def stop_fit() -> None:
+        if tensorflow.done() and stream.done() and stream.exception() is None:
+            stream.result().stop()
+
     def weights(message: ModelMessage) -> list[Array]:
         arrays = read_weights(reader, message, memory_bytes() // 2)  # they are held twice: as they came, and in the model
-        tensorflow.result()  # what comes after needs it
+        # What comes after needs it.
+        _awaited(tensorflow, Patience("TensorFlow, which loads,", settings.load_limit_s, "LOAD_LIMIT_S"))
         return arrays
 
+    def data() -> FitData:
+        return _awaited(stream, Patience("the labelled stream to be read", None))  # every wait of reading has its own limit
+
+    stopping.then(stop_fit)
     try:
         with ExitStack() as stack:
             reader = stack.enter_context(Reader(settings.cloud, federation.group, settings.answer_limit_s))
@@ -72,7 +89,7 @@ def run() -> None:
             rounds = take_part(
                 rounds=control,
                 engine=KafkaModelEngine(weights, memory_bytes=memory_bytes(), allows_code=settings.allow_model_code),
-                kind=KINDS[settings.case](settings, stream.result),
+                kind=KINDS[settings.case](settings, data),
                 sink=FederatedKafkaMLAggregationSink(writer, admin, federation),
                 client=federation.group,
                 returns_received=settings.non_finite == RETURN,
@@ -118,6 +135,14 @@ def _tell_skipped(control: ControlTopic) -> None:
         log.warning("messages of the cloud could not be understood skipped_messages=%d", control.skipped)
 
 
+def _awaited(work: Future[T], patience: Patience) -> T:
+    """The result of work in the background, waited for in the open."""
+    while not work.done():
+        patience.tick()
+        wait([work], POLL_S)
+    return work.result()
+
+
 def keep_labelled_stream(settings: Settings) -> FitData:
     """Read the labelled stream once, decode and keep it.
 
@@ -125,7 +150,8 @@ def keep_labelled_stream(settings: Settings) -> FitData:
         WorkerError: as reading, decoding and keeping have it.
     """
     counts = Counts()
-    with without_collection(), Reader(settings.data, settings.federation.group, settings.answer_limit_s) as reader:
+    of_data = (settings.data, settings.federation.group, settings.answer_limit_s)
+    with without_collection(), Reader(*of_data) as reader, Admin(*of_data) as topics:
         if settings.bad_record_topic is not None:
             await_bad_record_topic(reader, settings.bad_record_topic, settings.answer_limit_s)
         ranges = resolve(reader, settings.stream, settings.answer_limit_s)
@@ -133,10 +159,10 @@ def keep_labelled_stream(settings: Settings) -> FitData:
         memory = min(settings.data_memory.of(total), total)
         most = sum(one.end - one.start for one in ranges)
         sieve = settings.sieve(most)
-        with Store(most, memory, settings.spill_folder) as store:
-            data = keep_stream(settings, read_stream(reader, ranges, counts), store, sieve)
+        with Store(most, memory, settings.spill_folder) as store, same_topics(topics, {one.topic for one in ranges}):
+            data = keep_stream(settings, _told(read_stream(reader, ranges, counts), counts, most), store, sieve)
         if settings.bad_record_topic is not None and sieve.bad:
-            with Writer(settings.data, settings.federation.group, settings.answer_limit_s) as writer:
+            with Writer(*of_data) as writer:
                 hand_over(reader, writer, settings.bad_record_topic, sieve.bad)
     log.info("stream read records=%d from %s", counts.records, ", ".join(map(str, ranges)))
     if counts.tombstones or counts.keyless:
@@ -146,6 +172,16 @@ def keep_labelled_stream(settings: Settings) -> FitData:
     if settings.total_msg is not None and settings.total_msg != counts.records:
         log.warning("TOTAL_MSG=%d, and the stream has %d records with value and key", settings.total_msg, counts.records)
     return data
+
+
+def _told(batches: Iterable[RecordBatch], counts: Counts, most: int) -> Iterator[RecordBatch]:
+    """The same batches, with a line in the log now and then."""
+    told = time.monotonic()
+    for batch in batches:
+        yield batch
+        if time.monotonic() - told >= PROGRESS_EVERY_S:
+            told = time.monotonic()
+            log.info("reading the stream records=%d of=%d", counts.records, most)
 
 
 KINDS: dict[int, Callable[[Settings, Callable[[], FitData]], Kind]] = {1: single_classic}

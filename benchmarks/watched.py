@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from federated_training import main
-from utils import end_process
+from ending import LastWords, Stopping, end_process
+from federated_training import federate, main
 
 BUILT = "model built"  # before its functions are traced
 ROUND_DONE = "round done"
@@ -95,5 +95,7 @@ if __name__ == "__main__":
         watch = _Watch(file)
         for room in ("KafkaModelEngine", "federated_mainTraining"):
             logging.getLogger(room).addHandler(watch)
-        status = main()
+        words = LastWords(None)
+        with Stopping(words) as stopping:
+            status = main(federate, stopping, words)
     end_process(status)

@@ -69,26 +69,46 @@ class Broker:
         listeners: Mapping[str, str] | None = None,
         java_options: Sequence[str] = (),
     ) -> None:
-        protocols = {"PLAINTEXT": "PLAINTEXT", **(listeners or {})}
-        *ports, controller_port = _free_ports(len(protocols) + 1)
+        self._protocols = protocols = {"PLAINTEXT": "PLAINTEXT", **(listeners or {})}
+        *ports, self._controller_port = _free_ports(len(protocols) + 1)
         self.addresses = {name: f"{LOOPBACK}:{port}" for name, port in zip(protocols, ports, strict=True)}
         self.bootstrap = self.addresses["PLAINTEXT"]
         self._java_options = java_options
         self._folder = folder
+        self._file = folder / "server.properties"
         self._log = folder / "server.log"
         self._node: Guarded | None = None
+        self._overrides = dict(overrides or {})
+
+    @property
+    def is_running(self) -> bool:
+        return self._node is not None and self._node.process.poll() is None
+
+    @property
+    def process_id(self) -> int:
+        """Of the running node."""
+        if self._node is None:
+            raise BrokerError("the node is not running: start it first")
+        return self._node.process.pid
+
+    @property
+    def _properties(self) -> str:
         reached = ",".join(f"{name}://{address}" for name, address in self.addresses.items())
-        self._properties = (
-            SINGLE_NODE
-            | {
-                "listeners": f"{reached},CONTROLLER://{LOOPBACK}:{controller_port}",
-                "advertised.listeners": reached,
-                "listener.security.protocol.map": ",".join(f"{name}:{one}" for name, one in [*protocols.items(), CONTROLLER]),
-                "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
-                "log.dirs": str(folder / "data"),
-            }
-            | dict(overrides or {})
-        )
+        properties = {
+            **SINGLE_NODE,
+            "listeners": f"{reached},CONTROLLER://{LOOPBACK}:{self._controller_port}",
+            "advertised.listeners": reached,
+            "listener.security.protocol.map": ",".join(f"{name}:{one}" for name, one in [*self._protocols.items(), CONTROLLER]),
+            "controller.quorum.voters": f"1@{LOOPBACK}:{self._controller_port}",
+            "log.dirs": str(self._folder / "data"),
+            **self._overrides,
+        }
+        return "".join(f"{name}={value}\n" for name, value in properties.items())
+
+    def move(self, bootstrap: str) -> None:
+        """Take another address; the node must not be running."""
+        self.bootstrap = self.addresses["PLAINTEXT"] = bootstrap
+        self._file.write_text(self._properties)
 
     def start(self) -> None:
         """Start the node and wait until it answers.
@@ -97,10 +117,9 @@ class Broker:
             BrokerError: the jars cannot be fetched, the node ended, or it did not listen within START_LIMIT_S.
         """
         java = _java(self._java_options)
-        properties = self._folder / "server.properties"
-        if not properties.exists():
-            self._format(java, properties)
-        self._node = spawn([*java, "kafka.Kafka", str(properties)], self._folder, self._log, cwd=self._folder)
+        if not self._file.exists():
+            self._format(java)
+        self._node = spawn([*java, "kafka.Kafka", str(self._file)], self._folder, self._log, cwd=self._folder)
         try:
             self._wait(self._node.process)
         except BaseException:
@@ -131,9 +150,9 @@ class Broker:
             time.sleep(0.1)
         raise BrokerError(f"Kafka did not listen on {self.bootstrap} within {START_LIMIT_S:.0f} s:\n{tail(self._log)}")
 
-    def _format(self, java: list[str], properties: Path) -> None:
-        draft = properties.with_suffix(".draft")  # renamed when the folder is formatted, so that a broken start is made anew
-        draft.write_text("".join(f"{name}={value}\n" for name, value in self._properties.items()))
+    def _format(self, java: list[str]) -> None:
+        draft = self._file.with_suffix(".draft")  # renamed when the folder is formatted, so that a broken start is made anew
+        draft.write_text(self._properties)
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode().replace("-", "a")
         command = [*java, "kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", str(draft)]
         log = self._folder / "format.log"
@@ -144,7 +163,7 @@ class Broker:
             tool.end(0)
         if status != 0:
             raise BrokerError(f"Kafka's folder could not be formatted, status {status}:\n{tail(log)}")
-        draft.rename(properties)
+        draft.rename(self._file)
 
 
 @contextlib.contextmanager

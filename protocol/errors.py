@@ -15,7 +15,8 @@
     Stopped              143  passing    the process was told to stop (130 by Ctrl-C)
 
 The numbers are those of sysexits.h, so that they say the same to whoever knows it. Status 0 is a federation taken part in to
-its last round; 70 is a fault of the worker itself, with a traceback in the log.
+its last round; 70 is a fault of the worker itself, with a traceback in the log. A restart meets a permanent fault again; one that
+passes may be mended by then. README.md has the table for whoever runs the worker, docs/operation.md what a Job makes of it.
 """
 
 from __future__ import annotations
@@ -29,9 +30,14 @@ STATUS_BUG = os.EX_SOFTWARE
 
 
 class WorkerError(Exception):
-    """A fault with a known cause; the text names the cause, the place and the remedy."""
+    """A fault with a known cause; the text names the cause, the place and the remedy.
+
+    Attributes:
+        passes: whether starting the worker again can help, with nothing else changed.
+    """
 
     status: int = STATUS_BUG
+    passes: bool = False
 
 
 class SettingsError(WorkerError):
@@ -78,6 +84,7 @@ class SpaceLackError(WorkerError):
     """Memory or disk ran out. With less beside it, or more of it, a restart can help."""
 
     status = os.EX_OSERR
+    passes = True
 
 
 class FencedError(WorkerError):
@@ -99,12 +106,14 @@ class KafkaError(WorkerError):
     """A broker cannot be reached or refuses. It may pass: a restart can help."""
 
     status = os.EX_UNAVAILABLE
+    passes = True
 
 
 class LimitError(WorkerError):
     """What must be there did not come within its limit. It may still come: a restart can help."""
 
     status = os.EX_TEMPFAIL
+    passes = True
 
 
 class Stopped(BaseException):

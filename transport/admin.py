@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -30,6 +31,8 @@ T = TypeVar("T")
 
 _LIMIT = "max.message.bytes"
 RETRY_S = 0.2
+REQUEST_LIMIT_S = 10.0  # for one try: a broker that hangs must not keep the wait from its limit
+RECONNECT_S = 1.0
 _BROKERS_OWN = -1  # the replication factor that the broker is configured with
 
 
@@ -39,7 +42,11 @@ class Admin:
     def __init__(self, cluster: Cluster, client_id: str, answer_limit_s: float) -> None:
         self._cluster = cluster
         self._limit_s = answer_limit_s
-        self._config = kafka_python_config(cluster, client_id) | {"bootstrap_timeout_ms": int(answer_limit_s * 1000)}
+        self._config = kafka_python_config(cluster, client_id) | {
+            "bootstrap_timeout_ms": int(answer_limit_s * 1000),
+            "request_timeout_ms": int(min(answer_limit_s, REQUEST_LIMIT_S) * 1000),
+            "reconnect_backoff_max_ms": int(RECONNECT_S * 1000),
+        }
         self._client: Any = None  # made on entry
 
     def __enter__(self) -> Self:
@@ -139,6 +146,9 @@ class Admin:
                     raise KafkaError(self._cluster.silent(self._limit_s, f"{doing}: {exc}")) from exc
             patience.tick()
             time.sleep(RETRY_S)
+            with contextlib.suppress(ClientError):
+                # By itself the client asks those addresses alone that it has heard of, not those of the settings.
+                self._client._manager.bootstrap(RECONNECT_S * 1000)  # noqa: SLF001 - there is no public way
 
 
 def _id(found: dict[str, Any]) -> str | None:

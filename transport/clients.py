@@ -156,7 +156,11 @@ def _connection(cluster: Cluster, client_id: str) -> dict[str, Any]:
     return {
         "bootstrap.servers": cluster.bootstrap,
         "client.id": client_id,
-        "reconnect.backoff.ms": 20,  # twice the least time, too, that passes between the first connections
+        # A cluster that is away is looked for at all addresses of the settings, so that one that has moved is found. Each such
+        # round begins its back-off anew, so the least time is also how often one that stays away is tried, and how long a first
+        # connection waits, halved.
+        "metadata.recovery.strategy": "rebootstrap",
+        "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": 5_000,
         **_librdkafka_security(cluster.security),
     }

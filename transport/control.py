@@ -106,6 +106,15 @@ class ControlTopic:
         finally:
             self._reader.unfollow()
 
+    def stands(self, model: ModelMessage) -> bool:
+        """Whether the topic that a model stands on is still there: a cloud that starts over deletes it.
+
+        An answer to another federation's model would be counted as one to a model of its own.
+        """
+        return not self._starts_over() and any(
+            one.model is not None and one.model.place == model.place for one in self._unanswered
+        )
+
     def commit(self, model: ModelMessage) -> None:
         """Note that a model is answered; neither it nor what it superseded comes again, also after a restart."""
         self._commit(model, self._delivery.offsets)

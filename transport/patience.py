@@ -18,12 +18,14 @@ class Patience:
 
     Args:
         what: what is waited for, to go after "waiting for".
-        limit_s: the longest wait; None = without limit.
+        limit_s: the longest wait; None = without limit, or with one that whoever waits keeps.
+        variable: the setting that the limit comes from.
     """
 
-    def __init__(self, what: str, limit_s: float | None) -> None:
+    def __init__(self, what: str, limit_s: float | None, variable: str = "WAIT_LIMIT_S") -> None:
         self._what = what
         self._limit_s = limit_s
+        self._variable = variable
         self._since = time.monotonic()
         self._told = -math.inf
 
@@ -35,7 +37,7 @@ class Patience:
         """
         now = time.monotonic()
         if self._limit_s is not None and now - self._since > self._limit_s:
-            raise LimitError(f"{self._what} did not come within {self._limit_s:g} s; WAIT_LIMIT_S sets the limit")
+            raise LimitError(f"{self._what} did not come within {self._limit_s:g} s; {self._variable} sets the limit")
         if now - self._told >= PROGRESS_EVERY_S:
             self._told = now
             log.info("waiting for %s seconds=%.0f", self._what, now - self._since)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 POLL_S = 0.5  # the longest call that a signal waits for
 READ_POLL_S = 0.05  # in a range that ends in a gap, the client waits out such a call in vain
 RETRY_S = 0.1
+COMMIT_POLL_S = 0.01
+CLOSE_LIMIT_S = 2.0
 QUIET_S = 5.0  # without a record, after which a read says that it waits
 REFUSED_S = 2.0  # so long a group has to be refused: what is told of it may be old, and librdkafka asks again by itself
 READ_BATCH = 2_000  # records at a time: enough to share what a call costs,
@@ -59,6 +62,8 @@ class Reader:
         self._consumer: Any = None  # made on entry
         self._follower: Any = None  # made when first something is followed
         self._group_refusal: tuple[ClientError, float] | None = None  # and when it was heard first
+        self._is_committing = False
+        self._commit_error: ClientError | None = None
 
     def __enter__(self) -> Self:
         self._consumer = self._open(READ_WAIT_MS)
@@ -71,10 +76,12 @@ class Reader:
         return self
 
     def __exit__(self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None) -> None:
-        if self._follower is not None:
-            self._follower.close()
-        self._consumer.close()
+        consumers = [one for one in (self._follower, self._consumer) if one is not None]
         self._consumer = self._follower = None
+        # A commit that is under way while the broker is away would hold the end up for three quarters of a minute.
+        closing = threading.Thread(target=lambda: [one.close() for one in consumers], name="close", daemon=True)
+        closing.start()
+        closing.join(CLOSE_LIMIT_S)
 
     def partitions(self, topic: str) -> list[int]:
         def partitions(timeout: float) -> list[int]:
@@ -106,16 +113,28 @@ class Reader:
     def commit(self, topic: str, partition: int, offset: int, metadata: str) -> None:
         one = TopicPartition(topic, partition, offset, metadata)
 
-        def commit(_timeout: float) -> None:
-            [done] = self._consumer.commit(offsets=[one], asynchronous=False)
-            if done.error is not None:
-                raise KafkaException(done.error)
+        def commit(timeout: float) -> None:
+            # Asynchronously: the client's own wait for the answer has no limit that could be set, and hears no signal.
+            if not self._is_committing:
+                self._is_committing = True
+                self._consumer.commit(offsets=[one], asynchronous=True)
+            deadline = time.monotonic() + timeout
+            while self._is_committing:
+                self._consumer.poll(COMMIT_POLL_S)
+                if time.monotonic() > deadline:
+                    raise KafkaException(ClientError(ClientError._TIMED_OUT))
+            if self._commit_error is not None:
+                raise KafkaException(self._commit_error)
 
         self._ask_group("committing", topic, commit)
 
     def membership(self) -> Any:
         """The group as a transaction of librdkafka's producer wants it; within `with`."""
         return self._consumer.consumer_group_metadata()
+
+    def _on_commit(self, error: ClientError | None, partitions: list[TopicPartition]) -> None:
+        self._is_committing = False
+        self._commit_error = error or partitions[0].error
 
     def read(self, wanted: OffsetRange, *, gone: type[WorkerError] = DataError) -> Iterator[list[Record]]:
         position = wanted.start
@@ -141,6 +160,7 @@ class Reader:
                     continue
                 self._heard.check()
                 if time.monotonic() - heard > self._limit_s:
+                    self.partitions(wanted.topic)  # a broker that is away is told as such
                     raise self._missing(wanted, position)
                 if time.monotonic() - heard > QUIET_S:
                     patience.tick()
@@ -164,7 +184,8 @@ class Reader:
         return records, reached
 
     def _open(self, wait_ms: int) -> Any:
-        return Consumer(librdkafka_config(self.cluster, self._group, wait_ms, self._isolation), **self._heard.options())
+        config = librdkafka_config(self.cluster, self._group, wait_ms, self._isolation) | {"on_commit": self._on_commit}
+        return Consumer(config, **self._heard.options())
 
     def _consume(self, consumer: Any, most: int, limit_s: float, gone: type[WorkerError]) -> tuple[list[Record], int]:
         """Records and the position after them, as `poll` gives them."""

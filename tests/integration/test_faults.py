@@ -20,14 +20,8 @@ from tests.integration.conftest import Federation, announced
 from tests.support import golden
 from tests.support.environments import job
 from tests.support.messages import model_json
-from tests.support.worker import WorkerProcess
 
 NOTHING = Stream("no-topic:0:0:10", "RAW", {"data_type": "uint8", "label_type": "uint8"}, 10)
-
-
-def last_line(worker: WorkerProcess) -> str:
-    """The end of the log, without time and level."""
-    return worker.log.splitlines()[-1].split(" ERROR   ", 1)[-1]
 
 
 def ended(federation: Federation, model: AnnouncedModel, **changes: str) -> tuple[int, str]:
@@ -35,7 +29,7 @@ def ended(federation: Federation, model: AnnouncedModel, **changes: str) -> tupl
     federation.cloud.create_topics()
     federation.cloud.announce(model, 0)
     worker = federation.start(federation.environment(federation.write()) | changes)
-    return worker.wait(), last_line(worker)
+    return worker.wait(), worker.last_words
 
 
 def test_all_faults_of_the_environment_are_told_before_anything_connects(federation: Federation) -> None:
@@ -49,6 +43,7 @@ def test_all_faults_of_the_environment_are_told_before_anything_connects(federat
     assert "TOTAL_MSG is not set: give the number of records of the stream" in log
     assert "INPUT_FORMAT='XML' is unknown: choose one of RAW, AVRO, JSON" in log
     assert len(log.splitlines()) == 5  # a line for each of the five
+    assert len(worker.last_words.splitlines()) == 5
     assert "Traceback" not in log
 
 
@@ -58,7 +53,7 @@ def test_a_broker_that_does_not_answer_is_named_with_its_variable(federation: Fe
         address = f"127.0.0.1:{closed.getsockname()[1]}"
         worker = federation.start(federation.environment(NOTHING, DATA_BOOTSTRAP_SERVERS=address, ANSWER_LIMIT_S="2"))
         assert worker.wait() == 69
-    line = last_line(worker)
+    line = worker.last_words
     assert line.startswith(f"the edge's Kafka (DATA_BOOTSTRAP_SERVERS={address}) did not answer within 2 s: ")
     assert "Connection refused" in line
     assert line.endswith("is it up, is the address right, can it be reached from here? ANSWER_LIMIT_S sets the limit")
@@ -67,7 +62,7 @@ def test_a_broker_that_does_not_answer_is_named_with_its_variable(federation: Fe
 def test_a_data_topic_that_is_not_there_is_waited_for_and_not_made(federation: Federation) -> None:
     worker = federation.start(federation.environment(NOTHING, ANSWER_LIMIT_S="2"))
     assert worker.wait() == 75
-    assert last_line(worker).startswith("DATA_TOPIC: no-topic is no topic on the edge's Kafka (DATA_BOOTSTRAP_SERVERS=")
+    assert worker.last_words.startswith("DATA_TOPIC: no-topic is no topic on the edge's Kafka (DATA_BOOTSTRAP_SERVERS=")
     with KafkaAdminClient(bootstrap_servers=federation.bootstrap) as admin:
         assert "no-topic" not in admin.list_topics()
 
@@ -79,7 +74,7 @@ def test_offsets_that_retention_removed_are_named(federation: Federation) -> Non
         admin.delete_records({TopicPartition(topic, 0): 120})
     worker = federation.start(federation.environment(stream))
     assert worker.wait() == 65
-    assert last_line(worker).startswith(
+    assert worker.last_words.startswith(
         f"offsets 0 to 119 of {topic}[0] are gone: retention has removed them, its log starts at 120; write the stream again"
     )
 
@@ -89,7 +84,7 @@ def test_offsets_that_do_not_arrive_are_named(federation: Federation) -> None:
     topic = stream.spec.split(":")[0]
     worker = federation.start(federation.environment(stream, DATA_TOPIC=f"{topic}:0:0:500", ANSWER_LIMIT_S="2"))
     assert worker.wait() == 75
-    assert last_line(worker).startswith(f"offsets 400 to 499 of {topic}[0] did not arrive within 2 s on the edge's Kafka")
+    assert worker.last_words.startswith(f"offsets 400 to 499 of {topic}[0] did not arrive within 2 s on the edge's Kafka")
 
 
 def test_a_record_that_cannot_be_decoded_is_named_by_its_offset(federation: Federation) -> None:
@@ -100,14 +95,14 @@ def test_a_record_that_cannot_be_decoded_is_named_by_its_offset(federation: Fede
     producer.close()
     worker = federation.start(federation.environment(stream, DATA_TOPIC=topic))
     assert worker.wait() == 65
-    assert last_line(worker).startswith(f"{topic}[0]@400: value has 255 bytes, expected 256")
+    assert worker.last_words.startswith(f"{topic}[0]@400: value has 255 bytes, expected 256")
 
 
 def test_a_stream_that_cannot_be_read_ends_the_wait_for_a_model(federation: Federation) -> None:
     worker = federation.start(federation.environment(NOTHING, ANSWER_LIMIT_S="8", WAIT_LIMIT_S="120"))
     worker.await_line("waiting for the cloud to create the topics")
     assert worker.wait(30) == 75
-    assert last_line(worker).startswith("DATA_TOPIC: no-topic is no topic")
+    assert worker.last_words.startswith("DATA_TOPIC: no-topic is no topic")
 
 
 def test_a_disk_that_is_full_is_named_with_its_variable(federation: Federation, tmp_path: Path) -> None:
@@ -119,7 +114,7 @@ def test_a_disk_that_is_full_is_named_with_its_variable(federation: Federation, 
         changes = {"DATA_MEMORY_LIMIT": "1Ki", "DATA_SPILL_FOLDER": str(mounted)}
         worker = federation.start(federation.environment(federation.write(), **changes))
         assert worker.wait() == 71
-        assert last_line(worker).startswith(
+        assert worker.last_words.startswith(
             f"DATA_SPILL_FOLDER={mounted} takes no more of the stream (No space left on device), free_bytes="
         )
     finally:
@@ -131,7 +126,7 @@ def test_a_wait_that_is_limited_ends(federation: Federation) -> None:
     worker = federation.start(federation.environment(federation.write(), WAIT_LIMIT_S="2"))
     assert worker.wait() == 75
     control = federation.cloud.federation.model_control
-    assert last_line(worker) == f"the next model on {control} did not come within 2 s; WAIT_LIMIT_S sets the limit"
+    assert worker.last_words == f"the next model on {control} did not come within 2 s; WAIT_LIMIT_S sets the limit"
 
 
 def test_weights_that_are_not_the_architectures_are_compared(federation: Federation) -> None:
@@ -149,7 +144,7 @@ def test_weights_that_do_not_come_are_named(federation: Federation) -> None:
     federation.cloud.send_control(model_json(topic=f"{weights}:0:0:4", model_architecture=announced().architecture))
     worker = federation.start(federation.environment(federation.write(), ANSWER_LIMIT_S="2"))
     assert worker.wait() == 75
-    assert last_line(worker).startswith(f"offsets 0 to 3 of {weights}[0] did not arrive within 2 s on the cloud's Kafka")
+    assert worker.last_words.startswith(f"offsets 0 to 3 of {weights}[0] did not arrive within 2 s on the cloud's Kafka")
 
 
 def test_a_pickle_that_is_no_array_is_not_run(federation: Federation, tmp_path: Any) -> None:
@@ -165,7 +160,7 @@ def test_a_pickle_that_is_no_array_is_not_run(federation: Federation, tmp_path: 
     federation.cloud.send_control(model_json(topic=weights, model_architecture=announced().architecture))
     worker = federation.start(federation.environment(federation.write()))
     assert worker.wait() == 76
-    assert last_line(worker).endswith("@0: names os.system; expected the pickle of a numeric numpy array")
+    assert worker.last_words.endswith("@0: names os.system; expected the pickle of a numeric numpy array")
     assert not target.exists()
 
 

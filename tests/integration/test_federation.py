@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import time
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,21 @@ from kafka import KafkaAdminClient, KafkaProducer
 
 from benchmarks.soak import broken
 from benchmarks.watched import read_samples
-from demo.broker import own_broker
 from demo.cloud import Cloud
 from demo.errors import NoReplyError
+from demo.topics import create_topic
+from ending import STOP_LIMIT_S, LastWords, Stopping
 from protocol.architecture import Dialect
+from protocol.errors import Stopped
 from protocol.records import Samples
 from protocol.weights import load_arrays
 from tests.integration.conftest import Federation, announced
 from tests.support import golden
 from tests.support.models import classifier
 from training.dialects import load_keras
+from transport.clients import Cluster
+from transport.reader import Reader
+from transport.writer import Writer
 
 KERAS_2, KERAS_3 = Dialect.KERAS_2, Dialect.KERAS_3
 
@@ -263,9 +269,16 @@ def test_a_worker_whose_place_another_one_has_taken_ends_and_answers_nothing(fed
         federation.cloud.collect(-1, clients=1, limit_s=1)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("moment", ["waiting for the next model", "epoch 1/"])
-def test_a_signal_ends_the_worker_with_its_status(
+@pytest.mark.parametrize(
+    ("number", "status", "moment"),
+    [
+        (signal.SIGTERM, 143, "settings federation="),  # TensorFlow loads, and the stream is read
+        (signal.SIGTERM, 143, "waiting for the next model"),
+        (signal.SIGTERM, 143, "epoch 1/"),
+        (signal.SIGINT, 130, "epoch 1/"),
+    ],
+)
+def test_a_signal_ends_the_worker_with_its_status_and_nothing_is_sent(
     federation: Federation, number: signal.Signals, status: int, moment: str
 ) -> None:
     federation.cloud.create_topics()
@@ -274,19 +287,29 @@ def test_a_signal_ends_the_worker_with_its_status(
     worker = federation.start(federation.environment(federation.write()))
     worker.await_line(moment)
     worker.send(number)
-    assert worker.wait(20) == status
-    assert f"told to stop by {number.name}; start the worker again to go on where it was" in worker.log
+    assert worker.wait(STOP_LIMIT_S + 1) == status
+    assert worker.last_words == f"told to stop by {number.name}; start the worker again to go on where it was"
+    with Reader(Cluster("test", "KAFKA_BOOTSTRAP", federation.bootstrap), "looker", 20) as reader:
+        assert reader.bounds(federation.cloud.federation.reply_control, 0) == (0, 0)
 
 
-def test_a_broker_that_is_away_for_a_while_costs_time_alone(tmp_path: Path) -> None:
-    with own_broker() as broker, ExitStack() as stack:
-        federation = Federation(broker.bootstrap, tmp_path, stack)
-        federation.cloud.create_topics()
-        worker = federation.start(federation.environment(federation.write(), ANSWER_LIMIT_S="60"))
-        worker.await_line("waiting for the next model")
-        broker.kill()
-        time.sleep(8)  # longer than the worker goes without a look at its topic
-        broker.start()
-        federation.cloud.announce(announced(), -1)
-        assert len(federation.cloud.collect(-1, clients=1)) == 1
-        assert worker.wait() == 0
+def test_a_worker_that_is_stopped_while_it_sends_a_hundred_megabytes_leaves_off(bootstrap: str, federation: Federation) -> None:
+    topic, limit_s = f"{federation.model_id}-large", 20
+    create_topic(bootstrap, topic, 1, {"max.message.bytes": "2000000"})
+    cluster = Cluster("test", "KAFKA_BOOTSTRAP", bootstrap)
+    sent = threading.Event()
+
+    def records() -> Iterator[tuple[bytes, bytes]]:
+        for _ in range(100):
+            yield b"k", bytes(1_000_000)
+            sent.set()
+
+    def stop() -> None:
+        sent.wait(limit_s)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with Stopping(LastWords(None)) as stopping, Reader(cluster, "looker", limit_s) as reader:
+        threading.Thread(target=stop).start()
+        with pytest.raises(Stopped), stopping.raised(), Writer(cluster, "c1", limit_s) as writer:
+            writer.send(topic, records())
+        assert reader.bounds(topic, 0)[1] < 100

@@ -29,7 +29,9 @@ class WorkerProcess:
     ) -> None:
         """Start none yet; `arguments` are Python's."""
         self._arguments = arguments
-        self._environment = {name: os.environ[name] for name in _MACHINE if name in os.environ} | dict(environment)
+        machine = {name: os.environ[name] for name in _MACHINE if name in os.environ}
+        self._message = log.with_suffix(".message")
+        self._environment = machine | {"TERMINATION_LOG": str(self._message)} | dict(environment)
         self._path = log
         self._on_terminal = on_terminal
         self._copier: threading.Thread | None = None
@@ -92,3 +94,13 @@ class WorkerProcess:
     @property
     def log(self) -> str:
         return self._path.read_text()
+
+    @property
+    def last_words(self) -> str:
+        """The pod's termination message, which the log ends with too."""
+        message = self._message.read_text()
+        told = message.splitlines()
+        assert [line[-len(end) :] for line, end in zip(self.log.splitlines()[-len(told) :], told, strict=True)] == told, (
+            self.log
+        )
+        return message

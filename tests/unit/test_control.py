@@ -187,6 +187,22 @@ def test_topics_made_anew_during_a_fit_are_all_new(cloud: Cloud) -> None:
     assert answer(client).version == 0
 
 
+def test_a_model_stands_until_its_topic_is_deleted_or_made_anew(cloud: Cloud) -> None:
+    client = cloud.client()
+    cloud.announce(0)
+    model = client.next_model()
+    assert model is not None
+    assert client.stands(model)
+    cloud.kafka.delete(FEDERATION.model_control)
+    assert not client.stands(model)
+    cloud.create_topics()
+    cloud.announce(0)
+    assert not client.stands(model)
+    again = client.next_model()
+    assert again is not None
+    assert client.stands(again)
+
+
 class WatchedReader(FakeReader):
     """Does something the moment that somebody waits."""
 

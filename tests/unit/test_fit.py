@@ -1,5 +1,7 @@
 """A fit does what kwargs_fit and kwargs_val ask for, and reports every epoch."""
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from tests.support import golden
 from tests.support.messages import PLACE
 from tests.support.models import DIALECTS, announced, classifier, compile_args
 from tests.support.streams import fit_data, kept
-from training.datasets import FitData
+from training.datasets import PREFETCHED, FitData
 from training.dialects import load_keras
 from training.fit import fit, steps_at_a_time
 from training.fit_arguments import complete_class_weight
@@ -191,6 +193,40 @@ def test_a_stream_on_disk_is_trained_as_one_in_memory(dialect: Dialect, *, shuff
     assert trained(dialect, on_disk, epochs=2, shuffle=shuffle) == trained(
         dialect, digits(test_rate=0.1), epochs=2, shuffle=shuffle
     )
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_fit_that_is_stopped_ends_after_the_batch_in_hand_and_the_one_after_it(dialect: Dialect, *, shuffle: bool) -> None:
+    keras = load_keras(dialect)
+    wide = [keras.layers.Dense(2048, activation="relu") for _ in range(2)]  # so that a step lasts
+    model = keras.Sequential(
+        [keras.layers.Input((8, 8)), keras.layers.Flatten(), *wide, keras.layers.Dense(10, activation="softmax")]
+    )
+    message, arrays = announced(
+        model,
+        training_settings={"batch": 100, "kwargs_fit": {"epochs": 1000, "shuffle": shuffle}},
+        model_compile_args=compile_args(optimizer="sgd"),
+    )
+    trainable = KafkaModelEngine(lambda _message: arrays).load(message, SEED)
+    rows = np.arange(64 * 100) % 400
+    data = fit_data(Samples(golden.samples().features[rows], golden.samples().labels[rows]), validation_rate=0)
+    steps = trainable.model.optimizer.iterations
+    seen = []
+
+    def stop() -> None:
+        while int(steps.numpy()) < 3:
+            time.sleep(0.01)
+        seen.append(int(steps.numpy()))
+        data.stop()
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    with pytest.raises(ModelError, match="the worker is to stop"):
+        fit(trainable, data, message, SEED)
+    stopping.join()
+    done = int(steps.numpy()) - seen[0]
+    assert done <= 1 + PREFETCHED + 1  # one may have begun between the look and the stop
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

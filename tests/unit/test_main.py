@@ -1,79 +1,170 @@
-"""What happens becomes an exit status and a last line of the log."""
+"""What happens becomes an exit status, a last line of the log, and the pod's termination message."""
 
 import contextlib
 import logging
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from config import KINDS_BUILT
+from ending import LastWords, Stopping
 from federated_training import main
-from protocol.errors import DataError, KafkaError, LimitError, ModelError, SettingsError, Stopped
+from protocol.errors import DataError, KafkaError, LimitError, ModelError, SettingsError, SpaceLackError, Stopped
+from utils import configure_logging
 from wiring import KINDS
 
 
 @pytest.fixture(autouse=True)
-def _leave_log_and_signals_as_they_were() -> Iterator[None]:
+def _leave_the_log_as_it_was() -> Iterator[None]:
     root, handlers = logging.getLogger(), logging.getLogger().handlers[:]
-    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     root.handlers[:] = handlers
-    for number, handler in signals.items():
-        signal.signal(number, handler)
 
 
-def failing(fault: BaseException) -> int:
-    def work() -> NoReturn:
+@pytest.fixture
+def message(tmp_path: Path) -> Path:
+    """The termination message of a container, which Kubernetes has made."""
+    path = tmp_path / "termination-log"
+    path.touch()
+    return path
+
+
+def ended(work: Callable[[Stopping], None], message: Path) -> int:
+    configure_logging("INFO")
+    words = LastWords(message)
+    with Stopping(words) as stopping:
+        return main(work, stopping, words)
+
+
+def failing(fault: BaseException, message: Path) -> int:
+    def work(_stopping: Stopping) -> NoReturn:
         raise fault
 
-    return main(work)
+    return ended(work, message)
 
 
 @pytest.mark.parametrize(
-    ("fault", "status"),
+    ("fault", "status", "level"),
     [
-        (DataError("a reason"), 65),
-        (KafkaError("a reason"), 69),
-        (LimitError("a reason"), 75),
-        (ModelError("a reason"), 76),
-        (SettingsError(["a reason"]), 78),
+        (DataError("a reason"), 65, "ERROR"),
+        (KafkaError("a reason"), 69, "ERROR"),
+        (SpaceLackError("a reason"), 71, "ERROR"),
+        (LimitError("a reason"), 75, "ERROR"),
+        (ModelError("a reason"), 76, "ERROR"),
+        (SettingsError(["a reason"]), 78, "ERROR"),
     ],
 )
-def test_a_fault_ends_in_its_status_and_one_line(fault: Exception, status: int, capsys: pytest.CaptureFixture[str]) -> None:
-    assert failing(fault) == status
-    assert capsys.readouterr().out.endswith(" ERROR   a reason\n")
+def test_a_fault_ends_in_its_status_and_one_line(
+    fault: Exception, status: int, level: str, message: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failing(fault, message) == status
+    assert capsys.readouterr().out.endswith(f" {level}   a reason\n")
+    assert message.read_text() == "a reason"
 
 
-def test_all_faults_of_the_settings_are_lines_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
-    assert failing(SettingsError(["one", "another"])) == 78
+def test_all_faults_of_the_settings_are_lines_of_their_own(message: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert failing(SettingsError(["one", "another"]), message) == 78
     assert [line.split(" ERROR   ")[1] for line in capsys.readouterr().out.splitlines()] == ["one", "another"]
+    assert message.read_text() == "one\nanother"
 
 
-def test_a_fault_of_the_worker_itself_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    assert failing(ZeroDivisionError("a bug")) == 70
+@pytest.mark.parametrize(
+    ("fault", "status", "line"),
+    [
+        (
+            ZeroDivisionError("a\n bug"),
+            70,
+            "a fault of the worker itself, ZeroDivisionError: a bug: please report it with this log",
+        ),
+        (SystemExit(0), 70, "a fault of the worker itself, SystemExit: 0: please report it with this log"),
+        (MemoryError("no 8 GiB"), 71, "memory ran out (no 8 GiB): give the pod more, or lower DATA_MEMORY_LIMIT"),
+    ],
+)
+def test_a_fault_that_nobody_expected_keeps_its_traceback_before_the_last_line(
+    fault: BaseException, status: int, line: str, message: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failing(fault, message) == status
     out = capsys.readouterr().out
     assert "Traceback (most recent call last):" in out
-    assert out.endswith("ZeroDivisionError: a bug\n")
+    assert out.endswith(f" ERROR   {line}\n")
+    assert message.read_text() == line
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_in_its_status(number: signal.Signals, status: int) -> None:
-    assert failing(Stopped(number)) == status
-
-
-def test_a_signal_reaches_the_work_past_handlers_of_faults() -> None:
-    def work() -> None:
+def test_a_signal_ends_in_its_status_and_one_line(
+    number: signal.Signals, status: int, message: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(_stopping: Stopping) -> None:
         with contextlib.suppress(Exception):  # as some library may have it
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
 
-    assert main(work) == 143
+    assert ended(work, message) == status
+    line = f"told to stop by {number.name}; start the worker again to go on where it was"
+    assert capsys.readouterr().out.endswith(f" WARNING {line}\n")
+    assert message.read_text() == line
+
+
+def test_a_signal_that_came_before_the_work_ends_it_at_its_beginning(message: Path) -> None:
+    words = LastWords(message)
+    with Stopping(words) as stopping:
+        signal.raise_signal(signal.SIGTERM)
+        assert main(lambda _stopping: pytest.fail("worked"), stopping, words) == 143
+
+
+def test_a_signal_that_comes_while_a_fault_is_told_changes_nothing(message: Path) -> None:
+    class SlowlyToldError(KafkaError):
+        def __str__(self) -> str:
+            signal.raise_signal(signal.SIGTERM)
+            return "a reason"
+
+    assert failing(SlowlyToldError(), message) == 69
+    assert message.read_text() == "a reason"
+
+
+def test_work_that_ends_is_status_0_and_leaves_no_message_of_an_earlier_end(message: Path) -> None:
+    message.write_text("an earlier end")
+    assert ended(lambda _stopping: None, message) == 0
+    assert message.read_text() == ""
+
+
+@pytest.mark.parametrize("kind", ["folder", "missing folder", "pipe"])
+def test_a_message_that_cannot_be_written_is_a_warning_and_no_other_fault(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "there"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path /= "deeper"
+    assert failing(ModelError("a reason"), path) == 76
+    warning, line = capsys.readouterr().out.splitlines()
+    assert f" WARNING the termination message cannot be written to TERMINATION_LOG={path} (" in warning
+    assert line.endswith(" ERROR   a reason")
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [("é" * 2048, "é" * 2048), ("é" * 2049, "é" * 2046 + "…"), ("x" * 9000, "x" * 4093 + "…")]
+)
+def test_a_message_is_cut_between_characters_where_kubernetes_would_cut_it(text: str, kept: str, message: Path) -> None:
+    failing(ModelError(text), message)
+    assert message.read_text() == kept
+    assert len(message.read_bytes()) <= 4096
+
+
+def test_a_worker_without_a_message_ends_as_well() -> None:
+    with Stopping(LastWords(None)) as stopping:
+        assert main(lambda _stopping: None, stopping, LastWords(None)) == 0
 
 
 def test_every_case_that_the_settings_admit_has_its_row() -> None:
     assert tuple(KINDS) == KINDS_BUILT
 
 
-def test_work_that_ends_is_status_0() -> None:
-    assert main(lambda: None) == 0
+def test_a_stop_is_no_exception_that_a_library_may_swallow() -> None:
+    assert not issubclass(Stopped, Exception)

@@ -33,3 +33,8 @@ def test_a_long_wait_is_told_again(caplog: pytest.LogCaptureFixture, monkeypatch
 def test_a_wait_ends_at_its_limit() -> None:
     with pytest.raises(LimitError, match=r"^a model did not come within 0 s; WAIT_LIMIT_S sets the limit$"):
         Patience("a model", 0.0).tick()
+
+
+def test_a_limit_is_named_by_its_setting() -> None:
+    with pytest.raises(LimitError, match=r"^a library did not come within 0 s; LOAD_LIMIT_S sets the limit$"):
+        Patience("a library", 0.0, "LOAD_LIMIT_S").tick()

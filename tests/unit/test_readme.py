@@ -1,12 +1,16 @@
-"""The README tells of every variable, exit status and dependency, and of no other."""
+"""The README, the docs and the Dockerfile tell of every variable, exit status, limit and dependency, and of no other."""
 
+import json
 import re
 from pathlib import Path
 
 import protocol.errors
 from clusters import BY_SASL, BY_TLS, PROTOCOLS
-from config import CLOUD, EDGE
+from config import CLOUD, DEFAULT_ANSWER_LIMIT_S, DEFAULT_LOAD_LIMIT_S, DEFAULT_WAIT_LIMIT_S, EDGE
+from ending import STOP_LIMIT_S
 from protocol.errors import STATUS_BUG, STATUS_DONE, WorkerError
+from transport.admin import REQUEST_LIMIT_S
+from transport.reader import CLOSE_LIMIT_S
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -25,7 +29,7 @@ def first_column(heading: str) -> list[str]:
 
 
 def test_every_variable_that_is_read_stands_in_the_table() -> None:
-    source = (ROOT / "config.py").read_text()
+    source = (ROOT / "config.py").read_text() + (ROOT / "variables.py").read_text()
     read = set(re.findall(r'"([A-Z][A-Z_]+)"', source)) - {
         "TF_CPP_MIN_LOG_LEVEL",
         "HOSTNAME",
@@ -46,12 +50,6 @@ def test_every_variable_of_a_clusters_security_stands_in_its_table() -> None:
     assert set(re.findall(r'"(S(?:SL|ASL|ECURITY)_[A-Z_]+)"', source)) - {*PROTOCOLS} == set(told)
 
 
-def test_every_exit_status_stands_in_the_table() -> None:
-    kinds = [one for one in vars(protocol.errors).values() if isinstance(one, type) and issubclass(one, WorkerError)]
-    statuses = {one.status for one in kinds} | {STATUS_BUG, STATUS_DONE, 130, 143}
-    assert sorted(int(number) for row in first_column("exit status") for number in row.split(",")) == sorted(statuses)
-
-
 def test_every_dependency_stands_in_the_table_and_is_pinned() -> None:
     told = {name.strip() for row in first_column("package") for name in row.split(",")}
     lines = [
@@ -63,3 +61,55 @@ def test_every_dependency_stands_in_the_table_and_is_pinned() -> None:
     pinned = {line.split("==")[0] for line in lines if re.match(r"[\w-]+==[\w.]+( |$)", line)}
     assert len(pinned) == len(lines)
     assert told == pinned
+
+
+def rows(text: str, heading: str) -> list[list[str]]:
+    """The cells of the table whose heading row begins so."""
+    table = text[text.index(f"| {heading} |") :].split("\n\n", maxsplit=1)[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
+
+
+def kinds() -> list[type[WorkerError]]:
+    return [one for one in vars(protocol.errors).values() if isinstance(one, type) and issubclass(one, WorkerError)]
+
+
+def test_a_restart_helps_where_the_table_says_so() -> None:
+    told = {int(number): helps for statuses, helps, _ in rows(README, "exit status") for number in statuses.split(",")}
+    expected = {one.status: "yes" if one.passes else "no" for one in kinds() if one is not WorkerError}
+    assert told == expected | {STATUS_DONE: "", STATUS_BUG: "perhaps", 130: "yes", 143: "yes"}
+
+
+def test_the_tree_of_errors_says_what_its_classes_do() -> None:
+    told = re.findall(r"(\w+) +(\d+)  (permanent|passing) ", protocol.errors.__doc__ or "")
+    expected = {
+        (one.__name__, str(one.status), "passing" if one.passes else "permanent")
+        for one in kinds()
+        if one.__bases__ == (WorkerError,)
+    }
+    assert set(told) == expected | {("Stopped", "143", "passing")}
+
+
+def test_a_job_fails_on_permanent_faults_alone() -> None:
+    [values] = re.findall(r"action: FailJob.*?values: \[(.*?)\]", (ROOT / "docs/operation.md").read_text(), re.DOTALL)
+    permanent = {one.status for one in kinds() if not one.passes and one is not WorkerError}
+    assert sorted(map(int, values.split(","))) == sorted(permanent)
+
+
+def test_every_setting_of_a_wait_stands_in_the_table_of_waits_with_its_default() -> None:
+    told = {(setting, default) for _, setting, default, _ in rows((ROOT / "docs/operation.md").read_text(), "wait for")}
+    assert {one for one in told if one[0].endswith("_S")} == {
+        ("WAIT_LIMIT_S", "a week"),
+        ("ANSWER_LIMIT_S", f"{DEFAULT_ANSWER_LIMIT_S:g} s"),
+        ("LOAD_LIMIT_S", f"{DEFAULT_LOAD_LIMIT_S:g} s"),
+    }
+    assert DEFAULT_WAIT_LIMIT_S == 7 * 24 * 3600
+    assert {default for setting, default in told if setting == "fixed"} == {
+        f"{limit:g} s" for limit in (STOP_LIMIT_S, CLOSE_LIMIT_S, REQUEST_LIMIT_S)
+    }
+
+
+def test_process_1_of_the_image_is_python_and_is_stopped_by_sigterm() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    starts = [line.split(" ", 1) for line in lines if re.match(r"(CMD|ENTRYPOINT|STOPSIGNAL|SHELL) ", line)]
+    # A list is what Docker runs as it is; a text would run in a shell, which keeps signals to itself.
+    assert [(word, json.loads(what)) for word, what in starts] == [("CMD", ["python", "federated_training.py"])]

@@ -37,12 +37,15 @@ class FakeModel:
 class Notes:
     """Rounds, engine, kind and sink at once: notes what it is asked, in order."""
 
-    def __init__(self, *versions: int, fails_at: str = "", metrics: Metrics = METRICS, weight: float = 1.0) -> None:
+    def __init__(
+        self, *versions: int, fails_at: str = "", metrics: Metrics = METRICS, weight: float = 1.0, gone: Sequence[int] = ()
+    ) -> None:
         self.noted: list[Any] = []
         self._messages = [model_message(version=version, topic=f"w:0:{at}:{at + 1}") for at, version in enumerate(versions)]
         self._fails_at = fails_at
         self._metrics = metrics
         self._weight = weight
+        self._gone = gone
 
     def _note(self, *what: Any) -> None:
         self.noted.append(what if len(what) > 1 else what[0])
@@ -51,6 +54,9 @@ class Notes:
 
     def next_model(self) -> ModelMessage | None:
         return self._messages.pop(0) if self._messages else None
+
+    def stands(self, model: ModelMessage) -> bool:
+        return model.version not in self._gone
 
     def commit(self, model: ModelMessage) -> None:
         self._note("commit", model.version)
@@ -149,6 +155,13 @@ def test_a_fit_that_did_not_diverge_is_sent_also_where_others_would_be_returned(
     notes = Notes(0)
     notes.run(returns_received=True)
     assert notes.noted[3:] == ["begin", ("send", 0, 1.0, 400), ("commit", 0), "end"]
+
+
+def test_a_round_whose_federation_is_gone_is_neither_sent_nor_committed_and_the_next_one_is_trained() -> None:
+    notes = Notes(4, -1, 0, -1, gone=[4])
+    assert notes.run() == 1
+    assert [version for what, *version in notes.noted if what == "train"] == [[4], [-1]]
+    assert [version for what, *version in notes.noted if what in {"send", "commit"}] == [[-1, True, 400], [-1]]
 
 
 def test_a_seed_is_the_rounds_own_and_comes_again() -> None:

@@ -1,15 +1,19 @@
 """The environment becomes settings, or a list of everything that is wrong with it."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from kafka.util import ensure_valid_topic_name
 
+import variables
 from config import Settings
 from protocol.errors import SettingsError
 from protocol.stream_spec import StreamRange
 from protocol.topics import Federation
 from tests.support.environments import job
+from variables import termination_log
 
 
 def faults(**changes: str | None) -> tuple[str, ...]:
@@ -19,7 +23,7 @@ def faults(**changes: str | None) -> tuple[str, ...]:
 
 
 def test_the_jobs_environment_is_read() -> None:
-    settings = Settings.from_env(job(TEST_RATE="0.1", CASE="1", WAIT_LIMIT_S="60", ANSWER_LIMIT_S="5.5"))
+    settings = Settings.from_env(job(TEST_RATE="0.1", CASE="1", WAIT_LIMIT_S="60", ANSWER_LIMIT_S="5.5", LOAD_LIMIT_S="30"))
     assert settings.cloud.bootstrap == "kafka-cloud:9092"
     assert settings.data.bootstrap == "kafka-edge:9092"
     assert settings.stream == (StreamRange("digits", 0, 0, 400),)
@@ -28,7 +32,7 @@ def test_the_jobs_environment_is_read() -> None:
     assert settings.total_msg == 400
     assert settings.federation.group == "FED-MODEL-dig1-CLIENT-c1"
     assert settings.case == 1
-    assert (settings.wait_limit_s, settings.answer_limit_s) == (60, 5.5)
+    assert (settings.wait_limit_s, settings.answer_limit_s, settings.load_limit_s) == (60, 5.5, 30)
 
 
 def test_optional_variables_have_defaults() -> None:
@@ -36,8 +40,8 @@ def test_optional_variables_have_defaults() -> None:
     assert settings.test_rate == 0
     assert settings.unsupervised_stream is None
     assert settings.case == 1
-    assert settings.wait_limit_s is None
-    assert settings.answer_limit_s == 120
+    week_s = 7 * 24 * 3600
+    assert (settings.wait_limit_s, settings.answer_limit_s, settings.load_limit_s) == (week_s, 120, 600)
 
 
 @pytest.mark.parametrize(("text", "allowed"), [(None, False), ("false", False), ("true", True), ("True", True)])
@@ -138,10 +142,21 @@ def test_a_total_that_is_blank_is_missing() -> None:
     assert fault.startswith("TOTAL_MSG is not set: give ")
 
 
-@pytest.mark.parametrize("text", ["None", "none"])
-def test_a_stream_without_end_has_no_total(text: str) -> None:
+def test_a_stream_without_end_has_no_total() -> None:
     assert Settings.from_env(job(TOTAL_MSG="None")).total_msg is None
+
+
+@pytest.mark.parametrize("text", ["None", "none"])
+def test_a_wait_without_limit_has_to_be_asked_for(text: str) -> None:
     assert Settings.from_env(job(WAIT_LIMIT_S=text)).wait_limit_s is None
+
+
+def test_the_termination_message_is_kubernetes_own_where_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert termination_log({"TERMINATION_LOG": "/var/message"}) == Path("/var/message")
+    monkeypatch.setattr(variables, "TERMINATION_LOG", tmp_path / "message")
+    assert termination_log({}) is None
+    (tmp_path / "message").touch()
+    assert termination_log({}) == tmp_path / "message"
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,9 @@ def test_a_format_loads_its_own_libraries_alone(input_format: str, config: dict[
 
 
 def test_a_process_ends_with_its_status_while_a_thread_goes_on() -> None:
-    code = "import time, utils\nutils.in_background('sleep', lambda: time.sleep(60))\nprint('out')\nutils.end_process(76)"
+    code = (
+        "import time, ending, utils\nutils.in_background('sleep', lambda: time.sleep(60))\nprint('out')\nending.end_process(76)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)  # noqa: S603
     assert (done.returncode, done.stdout) == (76, "out\n")
 

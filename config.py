@@ -207,8 +207,9 @@ def _federation(env: Environment) -> tuple[Federation, str]:
 
 def _wait_limit(env: Environment) -> float | None:
     # "None" is a value here: a wait without limit.
-    default: float | None = DEFAULT_WAIT_LIMIT_S if env.is_missing("WAIT_LIMIT_S") else None
-    return env.read("WAIT_LIMIT_S", limit, default=default)
+    if env.is_missing("WAIT_LIMIT_S"):
+        return DEFAULT_WAIT_LIMIT_S
+    return env.read("WAIT_LIMIT_S", limit, default=None)
 
 
 def _total(env: Environment) -> int | None:

@@ -52,7 +52,7 @@ class Edge:
 
     def __init__(self, bootstrap: str, stack: ExitStack) -> None:
         self.bootstrap = bootstrap
-        self._producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
+        self._producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "log_level": 2})
         self.begin()
         self.admin: Any = stack.enter_context(KafkaAdminClient(bootstrap_servers=bootstrap))
         cluster = Cluster("edge", "DATA_BOOTSTRAP_SERVERS", bootstrap)

@@ -69,6 +69,7 @@ _MODULES = re.compile(
 )
 _FUNCTION_MODULES = re.compile(rf"builtins|(tf_)?keras\.({_PUBLIC}|ops(\.(image|linalg|nn|numpy))?)")
 _CLASS = re.compile(r"[A-Z][A-Za-z0-9_]*")
+_REGISTERED = "Custom>"  # so Keras 2 calls its own optimizers; of others it finds none by that name
 _FUNCTION = re.compile(r"[a-z][A-Za-z0-9_]*")
 _NO_FUNCTIONS = frozenset({"get", "serialize", "deserialize", *dir(builtins)})
 _VALUES = re.compile(r"__(tensor|numpy|bytes|ellipsis|slice|tuple|keras_tensor)__")  # which Keras makes without a call
@@ -175,7 +176,7 @@ def _fault_of(one: dict[str, Any], *, allows_code: bool) -> str | None:
 def _fault_of_class(name: str, module: object, registered: object) -> str | None:
     if _VALUES.fullmatch(name) and module in (None, "builtins"):
         return None
-    if not _CLASS.fullmatch(name) or not (module is None or _is_one_of(_MODULES, module)):
+    if not _CLASS.fullmatch(name.removeprefix(_REGISTERED)) or not (module is None or _is_one_of(_MODULES, module)):
         path = name if module is None else f"{module}.{name}"
         return f"{shown(path)} is outside of Keras; a custom class is code, which does not travel: use Keras's own"
     return _fault_of_registration(registered, name)

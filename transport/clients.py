@@ -147,6 +147,9 @@ def librdkafka_producer_config(cluster: Cluster, client_id: str, transaction_lim
     }
     if transaction_limit_s is not None:
         limit_ms = int(transaction_limit_s * 1000)
+        # Where it looks for a cluster anew, librdkafka drops brokers that its transaction coordinator still waits for: after a
+        # restart of the broker the next offset that goes along with a transaction would be waited for without end.
+        config |= {"metadata.recovery.strategy": "none"}
         # librdkafka lets no record wait for longer than its transaction may.
         config |= {"transactional.id": client_id, "transaction.timeout.ms": limit_ms, "delivery.timeout.ms": limit_ms}
     return config

@@ -1,5 +1,6 @@
 """Compile arguments are honoured in every shape that Keras writes, or refused by the name of the field."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,14 @@ def test_a_keras_2_optimizer_with_decay_decays() -> None:
     config = {"name": "Adam", "learning_rate": 0.01, "decay": 0.5}
     optimizer = arguments(KERAS_2, optimizer={"class_name": "Adam", "config": config})["optimizer"]
     assert optimizer.get_config()["decay"] == 0.5
+
+
+def test_keras_2_calls_its_own_optimizers_registered_ones() -> None:
+    keras = load_keras(KERAS_2)
+    written = keras.optimizers.serialize(keras.optimizers.Adam(0.01), use_legacy_format=True)
+    assert written["class_name"] == "Custom>Adam"
+    optimizer = arguments(KERAS_2, optimizer=json.loads(json.dumps(written, default=float)))["optimizer"]
+    assert isinstance(optimizer, keras.optimizers.Adam)
 
 
 def test_decay_that_keras_3_would_drop_in_silence_is_refused() -> None:

@@ -33,7 +33,7 @@ fuzz: $(TEST)/.fuzzer  ## read spoiled weights, 20 minutes; COUNT=1000000 of the
 bench: $(BENCH)/.installed $(PEER)/.installed  ## measure speed and memory, 40 minutes; PARTS="reading memory" for some of it
 	@$(BENCH)/bin/python -m benchmarks.run $(PARTS)
 
-soak: $(BENCH)/.installed  ## a thousand rounds in one worker, whose memory must not grow, 20 minutes
+soak: $(BENCH)/.installed  ## a thousand rounds in one worker, whose memory must not grow, 25 minutes
 	@$(BENCH)/bin/python -m benchmarks.soak
 
 check: $(TEST)/.installed  ## linter, format, types, and whether a pinned package has a known vulnerability

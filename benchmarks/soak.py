@@ -160,8 +160,12 @@ def _draw(seen: Sequence[tuple[Soak, Sequence[Sample]]]) -> None:
 
     figure, axes = plt.subplots(figsize=(9, 4.5))
     for soak, samples in seen:
-        axes.plot(range(1, len(samples) + 1), [sample.resident / MIB for sample in samples], label=soak.name)
-    axes.set(xlabel="rounds", ylabel="resident MiB", xlim=0, ylim=0, title="Memory of a worker, round by round")
+        base = samples[SETTLED - 1].resident
+        axes.plot(range(1, len(samples) + 1), [100 * (sample.resident / base - 1) for sample in samples], label=soak.name)
+    axes.axhline(100 * GROWTH, linestyle="--", color="grey", label="the bound")
+    axes.set(
+        xlabel="rounds", ylabel=f"per cent above round {SETTLED}", xlim=0, title="Resident memory of a worker, round by round"
+    )
     axes.grid(alpha=0.3)
     axes.legend()
     figure.tight_layout()

@@ -23,6 +23,7 @@ from ending import STOP_LIMIT_S, LastWords, Stopping
 from protocol.architecture import Dialect
 from protocol.errors import Stopped
 from protocol.records import Samples
+from protocol.stream_spec import parse_spec
 from protocol.weights import load_arrays
 from tests.integration.conftest import Federation, announced
 from tests.support import golden
@@ -111,7 +112,11 @@ def test_the_captured_federation_is_read_trained_and_answered(bootstrap: str, fe
         assert worker.wait() == 0
         captured = [json.loads(record.value) for record in golden.records(name, "agg_control")]
         reply_topic = f"FED-{federation.model_id}-agg_data_topic-c1"
-        assert [",".join(map(str, reply.where)) for reply in replies] == [one["topic"] for one in captured]
+        for index, (reply, one) in enumerate(zip(replies, captured, strict=True)):
+            [where], [expected] = reply.where, parse_spec(one["topic"])
+            assert (where.topic, where.partition, expected.partition) == (reply_topic, 0, 0)
+            # Behind each reply's arrays stands the marker of its transaction, which no spec names.
+            assert (where.start, where.end) == ((expected.start or 0) + index, (expected.end or 0) + index)
         assert [(reply.version, reply.num_data) for reply in replies] == [(one["version"], one["num_data"]) for one in captured]
         arrays = load_arrays([(bytes([at]), one.value, "") for at, one in enumerate(golden.records(name, "agg_data"))])
         answered = [array for reply in replies for array in reply.arrays]

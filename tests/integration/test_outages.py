@@ -94,8 +94,9 @@ class Parts:
         self.writer = stack.enter_context(Writer(cluster, topic, limit_s))
         self.send(3)
         self.admin = stack.enter_context(Admin(cluster, topic, limit_s))
-        self.asking, self.committing, self.reading, self.following = (reader() for _ in range(4))
-        self.begun = self.reading.read(OffsetRange(topic, 0, 0, 6))
+        self._readers = [reader() for _ in range(4)]
+        self.following = reader()
+        self.begun = reader().read(OffsetRange(topic, 0, 0, 6))
         assert len(next(self.begun)) == 3
         self.following.follow(topic, 0, 3)
 
@@ -103,15 +104,14 @@ class Parts:
         return self.writer.send(self._topic, [(b"k", b"v")] * count)
 
     def calls(self) -> dict[str, Callable[[], Any]]:
-        """Every call that waits for a broker."""
-        topic = self._topic
+        """The calls that wait for a broker, each to a client of its own."""
+        topic, readers = self._topic, self._readers
         return {
-            "partitions": lambda: self.asking.partitions(topic),
-            "bounds": lambda: self.asking.bounds(topic, 0),
-            "committed": lambda: self.asking.committed(topic, 0),
-            "commit": lambda: self.committing.commit(topic, 0, 2, "later"),
+            "partitions": lambda: readers[0].partitions(topic),
+            "bounds": lambda: readers[1].bounds(topic, 0),
+            "committed": lambda: readers[2].committed(topic, 0),
+            "commit": lambda: readers[3].commit(topic, 0, 2, "later"),
             "topic_id": lambda: self.admin.topic_id(topic),
-            "ensure_topic": lambda: self.admin.ensure_topic(topic, 2_000_000),
             "send": lambda: self.send(1),
         }
 
@@ -133,10 +133,9 @@ def test_no_call_waits_longer_than_its_limit_for_a_broker_that_does_not_come_bac
         stop = signal.SIGSTOP if hangs else signal.SIGKILL
         os.kill(broker.process_id, stop)
         try:
-            with ThreadPoolExecutor(1) as asking, ThreadPoolExecutor(1) as admin, ThreadPoolExecutor(3) as rest:
-                rooms = {"partitions": asking, "bounds": asking, "committed": asking, "topic_id": admin, "ensure_topic": admin}
-                calls = parts.calls() | {"read": lambda: list(parts.begun)}
-                works = {name: rooms.get(name, rest).submit(outcome, call) for name, call in calls.items()}
+            calls = parts.calls() | {"read": lambda: list(parts.begun)}
+            with ThreadPoolExecutor(len(calls)) as pool:
+                works = {name: pool.submit(outcome, call) for name, call in calls.items()}
                 found = {name: work.result(HANGS_AFTER_S) for name, work in works.items()}
         finally:
             if hangs:

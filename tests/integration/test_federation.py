@@ -113,10 +113,10 @@ def test_the_captured_federation_is_read_trained_and_answered(bootstrap: str, fe
         captured = [json.loads(record.value) for record in golden.records(name, "agg_control")]
         reply_topic = f"FED-{federation.model_id}-agg_data_topic-c1"
         for index, (reply, one) in enumerate(zip(replies, captured, strict=True)):
-            [where], [expected] = reply.where, parse_spec(one["topic"])
-            assert (where.topic, where.partition, expected.partition) == (reply_topic, 0, 0)
+            [where], [told] = reply.where, parse_spec(one["topic"])
+            assert (where.topic, where.partition, told.partition) == (reply_topic, 0, 0)
             # Behind each reply's arrays stands the marker of its transaction, which no spec names.
-            assert (where.start, where.end) == ((expected.start or 0) + index, (expected.end or 0) + index)
+            assert (where.start, where.end) == ((told.start or 0) + index, (told.end or 0) + index)
         assert [(reply.version, reply.num_data) for reply in replies] == [(one["version"], one["num_data"]) for one in captured]
         arrays = load_arrays([(bytes([at]), one.value, "") for at, one in enumerate(golden.records(name, "agg_data"))])
         answered = [array for reply in replies for array in reply.arrays]

@@ -156,9 +156,9 @@ def _numbers_in(shape: list[Any]) -> float:
 
 
 def _fault_of(one: dict[str, Any], *, allows_code: bool) -> str | None:
-    class_name, inner = one["class_name"], one.get("config")
-    if not isinstance(class_name, str):
-        return f"class_name: expected a text, received {type(class_name).__name__}"
+    if not isinstance(one["class_name"], str):
+        return f"class_name: expected a text, received {type(one['class_name']).__name__}"
+    class_name, inner = one["class_name"].removeprefix(_REGISTERED), one.get("config")
     if class_name in _NEVER_CLASSES:
         return f"a {class_name} {_NEVER_CLASSES[class_name]}, which this worker does not take"
     code = _CODE_CLASSES.get(class_name)
@@ -176,7 +176,7 @@ def _fault_of(one: dict[str, Any], *, allows_code: bool) -> str | None:
 def _fault_of_class(name: str, module: object, registered: object) -> str | None:
     if _VALUES.fullmatch(name) and module in (None, "builtins"):
         return None
-    if not _CLASS.fullmatch(name.removeprefix(_REGISTERED)) or not (module is None or _is_one_of(_MODULES, module)):
+    if not _CLASS.fullmatch(name) or not (module is None or _is_one_of(_MODULES, module)):
         path = name if module is None else f"{module}.{name}"
         return f"{shown(path)} is outside of Keras; a custom class is code, which does not travel: use Keras's own"
     return _fault_of_registration(registered, name)
@@ -195,7 +195,7 @@ def _fault_of_function(name: object, module: object, registered: object) -> str 
 
 def _fault_of_registration(registered: object, name: str) -> str | None:
     # Keras looks for this name as well, and takes what it finds. Its own optimizers are registered as custom ones.
-    if registered in (None, name, f"Custom>{name}", f"keras>{name}"):
+    if registered in (None, name, f"{_REGISTERED}{name}", f"keras>{name}"):
         return None
     return f"{shown(registered)} is a custom class, registered for {shown(name)}; it is code, which does not travel"
 

@@ -37,7 +37,7 @@ def unknown_classes(keras: Any, config: object) -> list[str]:
     """The classes that the JSON of a model names without a module, and that are none of a Keras's public ones."""
     rooms = [keras, *(getattr(keras, name) for name in _ROOMS), keras.optimizers.schedules]
     named = dict.fromkeys(one["class_name"] for one in dictionaries(config) if "class_name" in one and not one.get("module"))
-    return [name for name in named if name not in _PRIVATE and not any(hasattr(room, name) for room in rooms)]
+    return [name for name in named if name not in _PRIVATE and not any(hasattr(room, name.split(">")[-1]) for room in rooms)]
 
 
 _PRIVATE = ("Functional", "TFOpLambda", "SlicingOpLambda", "__tuple__", "__ellipsis__", "__keras_tensor__", "__slice__")

@@ -64,6 +64,7 @@ CODE: dict[str, tuple[dict[str, Any], str]] = {
         {"class_name": "Lambda", "config": {"function": "print", "module": "builtins", "function_type": "function"}},
         "a Lambda carries code",
     ),
+    "a Lambda that is registered": (KERAS_2_LAMBDA | {"class_name": "Custom>Lambda"}, "a Lambda carries code"),
     "Keras 3's Lambda": (KERAS_3_LAMBDA, "a Lambda carries code"),
     "a lambda as an activation": (
         {"class_name": "Dense", "config": {"activation": {"class_name": "__lambda__", "config": {}}}},
@@ -121,6 +122,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "/models/1"}},
         "a TFSMLayer reads files, which this worker does not take",
     ),
+    "a saved model that is registered": ({"class_name": "Custom>TFSMLayer", "config": {}}, "a TFSMLayer reads files"),
     "feature columns": ({"class_name": "DenseFeatures", "config": {}}, "a DenseFeatures reads files"),
     "a vocabulary from a path": (
         {"class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}},

@@ -10,7 +10,7 @@ BENCH := .venv-bench
 PEER := .venv-peer
 SOURCES := $(wildcard *.py) benchmarks decoding demo protocol tests training transport
 
-.PHONY: help demo test unit fuzz bench soak check format clean
+.PHONY: help demo test unit fuzz bench soak chaos check format clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench: $(BENCH)/.installed $(PEER)/.installed  ## measure speed and memory, 40 m
 
 soak: $(BENCH)/.installed  ## a thousand rounds in one worker, whose memory must not grow, 25 minutes
 	@$(BENCH)/bin/python -m benchmarks.soak
+
+chaos: $(TEST)/.installed  ## kill workers and their broker in federations of 20 rounds, 15 minutes; SEED=… for one that was
+	@$(TEST)/bin/python -m tests.chaos.run $(if $(SEED),--seed $(SEED))
 
 check: $(TEST)/.installed  ## linter, format, types, and whether a pinned package has a known vulnerability
 	@$(TEST)/bin/ruff check $(SOURCES)

@@ -5,6 +5,7 @@ Unlike the public cloud it averages every client's reply of a round with the oth
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,22 +38,30 @@ class Cloud:
     counted in `ignored`, by their reason.
     """
 
-    def __init__(self, bootstrap: str, model_id: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        model_id: str,
+        meanwhile: Callable[[], None] = lambda: None,
+        isolation: str = "read_uncommitted",
+    ) -> None:
         """Take part in nothing yet.
 
         Args:
             bootstrap: host:port list of the cloud's Kafka.
             model_id: the federation's id.
             meanwhile: called at least once a second while replies are awaited; what it raises ends the wait.
+            isolation: how it reads replies; the public cloud reads uncommitted.
         """
         self.federation = Federation(model_id, client_id="")
         self.ignored: Counter[str] = Counter()
         self._bootstrap = bootstrap
         self._meanwhile = meanwhile
+        self._isolation = isolation
         self._producer: Any = None  # made when something is to be sent
 
     def __enter__(self) -> Self:
-        self._replies = open_reader(self._bootstrap, f"{self.federation.group}cloud")
+        self._replies = open_reader(self._bootstrap, f"{self.federation.group}cloud", self._isolation)
         return self
 
     def __exit__(self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None) -> None:
@@ -149,7 +158,8 @@ class Cloud:
             PeerError: they are not there, or are no arrays.
         """
         try:
-            return load_arrays([record for one in reply.where for record in read_range(self._bootstrap, one, ANSWER_LIMIT_S)])
+            ranges = [read_range(self._bootstrap, one, self._isolation, ANSWER_LIMIT_S) for one in reply.where]
+            return load_arrays(list(itertools.chain.from_iterable(ranges)))
         except ModelError as exc:
             raise PeerError(f"reply of {reply.client}: {exc}") from exc
 

@@ -61,10 +61,13 @@ def _compare(admin: Any, topic: str, partitions: int, wanted: Mapping[str, str])
         raise PeerError(f"topic {topic} exists with {found}, expected {asked}: delete it, or take another name")
 
 
-def open_reader(bootstrap: str, client: str) -> Consumer:
-    """A consumer that is assigned its partitions, commits nothing, never jumps, and reads what no transaction has committed.
+def open_reader(bootstrap: str, client: str, isolation: str) -> Consumer:
+    """A consumer that is assigned its partitions, commits nothing and never jumps.
 
-    The public cloud reads uncommitted. Ends and reads have the same isolation, so that an end once seen is reached.
+    Args:
+        bootstrap: host:port list of its Kafka.
+        client: its name.
+        isolation: as Kafka's isolation.level. Ends and reads have the same, so that an end once seen is reached.
     """
     return Consumer(
         {
@@ -74,7 +77,7 @@ def open_reader(bootstrap: str, client: str) -> Consumer:
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
-            "isolation.level": "read_uncommitted",
+            "isolation.level": isolation,
             "allow.auto.create.topics": False,
             "fetch.wait.max.ms": 100,
             "log_level": 2,  # a broker that is away is told by the limit of whoever waits, not by librdkafka on stderr
@@ -122,12 +125,15 @@ def follow(reader: Consumer, meanwhile: Callable[[], None], limit_s: float) -> I
             raise PeerError(f"{message.topic()}[{message.partition()}] cannot be read: {error.str()}")
 
 
-def read_range(bootstrap: str, one: StreamRange, limit_s: float) -> list[tuple[bytes | None, bytes | None, str]]:
+def read_range(
+    bootstrap: str, one: StreamRange, isolation: str, limit_s: float
+) -> list[tuple[bytes | None, bytes | None, str]]:
     """Read all records of a range, markers left out.
 
     Args:
         bootstrap: host:port list of its Kafka.
         one: with partition, start and end.
+        isolation: as Kafka's isolation.level.
         limit_s: seconds to wait for all of it.
 
     Returns:
@@ -138,7 +144,7 @@ def read_range(bootstrap: str, one: StreamRange, limit_s: float) -> list[tuple[b
     """
     if one.partition is None or one.start is None or one.end is None:
         raise PeerError(f"{one} says not where the messages are: expected topic:partition:start:end")
-    reader = open_reader(bootstrap, "demo-range")
+    reader = open_reader(bootstrap, "demo-range", isolation)
     try:
         reader.assign([TopicPartition(one.topic, one.partition, one.start)])
         records: list[tuple[bytes | None, bytes | None, str]] = []

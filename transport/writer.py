@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -17,10 +18,12 @@ from protocol.errors import FencedError, KafkaError, LimitError, WorkerError
 from transport.clients import FORBIDDEN, Cluster, Heard, librdkafka_producer_config
 from transport.interfaces import Copy
 from transport.patience import Patience
+from utils import in_background
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5  # the longest call that a signal waits for
+REQUEST_LIMIT_S = 10.0  # for one try of a request
 ABORT_LIMIT_S = 2.0  # what is not aborted by then, the next worker of this client aborts when it starts
 
 
@@ -58,6 +61,8 @@ class Writer:
         self._limit_s = answer_limit_s
         self._transactions = transactions
         self._config = librdkafka_producer_config(cluster, client_id, transactions.limit_s if transactions else None)
+        # A call that sends an offset along is back when its request is, whatever limit the call is given.
+        self._config |= {"socket.timeout.ms": int(min(answer_limit_s, REQUEST_LIMIT_S) * 1000)}
         self._heard = Heard(cluster)
         self._producer: Any = None  # made on entry
         self._begun: float | None = None  # when the open transaction was
@@ -179,19 +184,25 @@ class Writer:
         """
         deadline = time.monotonic() + self._limit_s
         patience = Patience(f"an answer of {self._cluster} while {doing}", None)
+        asked: Future[object] | None = None
         while True:
+            # From beside: librdkafka's sending of offsets does not keep to its timeout.
+            asked = asked or in_background("asking", lambda: call(POLL_S))
             try:
-                call(POLL_S)
+                asked.result(2 * POLL_S)
+            except TimeoutError:
+                pass
             except KafkaException as exc:
                 error: ClientError = exc.args[0]
                 if not error.retriable():
                     raise self._failed(error, doing, needed) from exc
-                self._heard.check()
-                if time.monotonic() > deadline:
-                    raise KafkaError(self._cluster.silent(self._limit_s, f"{doing}: {self._heard.last}")) from exc
-                patience.tick()
+                asked = None
             else:
                 return
+            self._heard.check()
+            if time.monotonic() > deadline:
+                raise KafkaError(self._cluster.silent(self._limit_s, f"{doing}: {self._heard.last}"))
+            patience.tick()
 
     def _abort(self) -> None:
         """What of this fails, fails for the reason that is being told already; the next worker's start aborts as well."""

@@ -31,7 +31,7 @@ from transport.clients import Cluster
 from transport.control import ControlTopic
 from transport.reader import Reader
 from transport.sameness import same_topics
-from transport.writer import Writer
+from transport.writer import Transactions, Writer
 from utils import configure_logging
 
 HANGS_AFTER_S = 30.0  # a call that is still not back by then has no limit
@@ -215,6 +215,58 @@ def test_a_federation_that_starts_over_in_a_round_is_not_answered_with_it(federa
         assert second is not None
         assert (first.version, second.version) == (3, 0)
         assert control.stands(second)
+
+
+class Answers:
+    """A client that replies in transactions."""
+
+    def __init__(self, stack: ExitStack, bootstrap: str, topic: str, limit_s: float) -> None:
+        cluster = Cluster("test", "KAFKA_BOOTSTRAP", bootstrap)
+        reader = stack.enter_context(Reader(cluster, topic, limit_s))
+        self._topic = topic
+        self._reader = reader
+        self.writer = stack.enter_context(Writer(cluster, topic, limit_s, Transactions(reader.membership, 60)))
+
+    def answer(self, number: int) -> None:
+        with self.writer.transaction():
+            self.writer.send(self._topic, [(b"k", b"reply")])
+            self.writer.commit(self._topic, 0, number, "")
+
+    def answered(self) -> tuple[int, str] | None:
+        return self._reader.committed(self._topic, 0)
+
+
+@pytest.mark.timeout(90)
+def test_a_client_that_has_answered_before_answers_again_after_its_broker_was_away(broker: Broker, topic: str) -> None:
+    create_topic(broker.bootstrap, topic, 1)
+    with ExitStack() as stack:
+        client = Answers(stack, broker.bootstrap, topic, limit_s=30)
+        client.answer(1)
+        broker.kill()
+        broker.start()
+        client.answer(2)
+        client.answer(3)
+        assert client.answered() == (3, "")
+
+
+@pytest.mark.timeout(90)
+def test_an_offset_that_a_broker_takes_no_notice_of_is_waited_for_up_to_the_limit(broker: Broker, topic: str) -> None:
+    create_topic(broker.bootstrap, topic, 1)
+    with ExitStack() as stack:
+        client = Answers(stack, broker.bootstrap, topic, limit_s=4)
+        client.answer(1)
+
+        def answer() -> None:
+            with client.writer.transaction():
+                client.writer.send(topic, [(b"k", b"reply")])
+                os.kill(broker.process_id, signal.SIGSTOP)
+                client.writer.commit(topic, 0, 2, "")
+
+        try:
+            with pytest.raises(KafkaError, match=r"did not answer within 4 s: committing an offset: "):
+                answer()
+        finally:
+            os.kill(broker.process_id, signal.SIGCONT)
 
 
 def test_outages_cost_a_worker_time_and_no_round_and_end_it_at_the_limit(

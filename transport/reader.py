@@ -116,8 +116,8 @@ class Reader:
         def commit(timeout: float) -> None:
             # Asynchronously: the client's own wait for the answer has no limit that could be set, and hears no signal.
             if not self._is_committing:
-                self._is_committing = True
                 self._consumer.commit(offsets=[one], asynchronous=True)
+                self._is_committing = True
             deadline = time.monotonic() + timeout
             while self._is_committing:
                 self._consumer.poll(COMMIT_POLL_S)
@@ -305,6 +305,7 @@ _PASSING = frozenset(
         ClientError._TRANSPORT,
         ClientError._TIMED_OUT,
         ClientError._ALL_BROKERS_DOWN,
+        ClientError._DESTROY_BROKER,  # that of a broker which is away, when its addresses are asked anew
         ClientError._RESOLVE,
         ClientError._UNKNOWN_PARTITION,
         ClientError._WAIT_COORD,

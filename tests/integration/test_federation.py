@@ -23,15 +23,15 @@ from ending import STOP_LIMIT_S, LastWords, Stopping
 from protocol.architecture import Dialect
 from protocol.errors import Stopped
 from protocol.records import Samples
-from protocol.stream_spec import parse_spec
+from protocol.stream_spec import OffsetRange, parse_spec
 from protocol.weights import load_arrays
 from tests.integration.conftest import Federation, announced
 from tests.support import golden
 from tests.support.models import classifier
 from training.dialects import load_keras
-from transport.clients import Cluster
+from transport.clients import READ_UNCOMMITTED, Cluster
 from transport.reader import Reader
-from transport.writer import Writer
+from transport.writer import Transactions, Writer
 
 KERAS_2, KERAS_3 = Dialect.KERAS_2, Dialect.KERAS_3
 
@@ -313,8 +313,18 @@ def test_a_worker_that_is_stopped_while_it_sends_a_hundred_megabytes_leaves_off(
         sent.wait(limit_s)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    with Stopping(LastWords(None)) as stopping, Reader(cluster, "looker", limit_s) as reader:
+    with Stopping(LastWords(None)) as stopping, Reader(cluster, topic, limit_s) as reader:
+        transactions = Transactions(reader.membership, limit_s)
         threading.Thread(target=stop).start()
-        with pytest.raises(Stopped), stopping.raised(), Writer(cluster, "c1", limit_s) as writer:
+        with (
+            pytest.raises(Stopped),
+            stopping.raised(),
+            Writer(cluster, topic, limit_s, transactions) as writer,
+            writer.transaction(),
+        ):
             writer.send(topic, records())
-        assert reader.bounds(topic, 0)[1] < 100
+        low, high = reader.bounds(topic, 0)
+        assert high < 100
+        assert list(reader.read(OffsetRange(topic, 0, low, high))) == []
+    with Reader(cluster, topic, limit_s, READ_UNCOMMITTED) as reader:
+        assert 0 < reader.bounds(topic, 0)[1] < 100

@@ -6,11 +6,20 @@ from pathlib import Path
 
 import protocol.errors
 from clusters import BY_SASL, BY_TLS, PROTOCOLS
-from config import CLOUD, DEFAULT_ANSWER_LIMIT_S, DEFAULT_LOAD_LIMIT_S, DEFAULT_WAIT_LIMIT_S, EDGE
+from config import (
+    CLOUD,
+    DEFAULT_ANSWER_LIMIT_S,
+    DEFAULT_LOAD_LIMIT_S,
+    DEFAULT_TRANSACTION_LIMIT_S,
+    DEFAULT_WAIT_LIMIT_S,
+    EDGE,
+)
 from ending import STOP_LIMIT_S
 from protocol.errors import STATUS_BUG, STATUS_DONE, WorkerError
 from transport.admin import REQUEST_LIMIT_S
 from transport.reader import CLOSE_LIMIT_S
+from transport.tokens import ANSWER_LIMIT_S as TOKEN_LIMIT_S
+from transport.writer import ABORT_LIMIT_S
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -101,10 +110,11 @@ def test_every_setting_of_a_wait_stands_in_the_table_of_waits_with_its_default()
         ("WAIT_LIMIT_S", "a week"),
         ("ANSWER_LIMIT_S", f"{DEFAULT_ANSWER_LIMIT_S:g} s"),
         ("LOAD_LIMIT_S", f"{DEFAULT_LOAD_LIMIT_S:g} s"),
+        ("TRANSACTION_LIMIT_S", f"{DEFAULT_TRANSACTION_LIMIT_S:g} s"),
     }
     assert DEFAULT_WAIT_LIMIT_S == 7 * 24 * 3600
     assert {default for setting, default in told if setting == "fixed"} == {
-        f"{limit:g} s" for limit in (STOP_LIMIT_S, CLOSE_LIMIT_S, REQUEST_LIMIT_S)
+        f"{limit:g} s" for limit in (STOP_LIMIT_S, CLOSE_LIMIT_S, ABORT_LIMIT_S, REQUEST_LIMIT_S, TOKEN_LIMIT_S)
     }
 
 

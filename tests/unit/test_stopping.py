@@ -26,6 +26,7 @@ from utils import configure_logging
 configure_logging("INFO")
 words = LastWords(Path(sys.argv[1]))
 with Stopping(words, float(sys.argv[2])) as stopping:
+    stopping.then(lambda: print("heard", flush=True))
     def work(_stopping):
         threading.Timer(0.3, print, ["at work"], {"flush": True}).start()
         hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)
@@ -40,7 +41,10 @@ def told(message: Path, limit_s: float, *numbers: signal.Signals) -> tuple[int, 
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == "at work\n"
-            for number in numbers:
+            first, *more = numbers
+            process.send_signal(first)
+            assert process.stdout.readline() == "heard\n"  # of two that are there at once, either may come first
+            for number in more:
                 process.send_signal(number)
             return process.wait(20), process.stdout.read()
         finally:

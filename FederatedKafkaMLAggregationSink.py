@@ -34,17 +34,26 @@ class FederatedKafkaMLAggregationSink:
         self._sender = sender
         self._topics = topics
         self._federation = federation
+        self._prepared: tuple[str | None, int] = (None, 0)  # the id of the reply topic, and the bytes that it is known to take
 
     def transaction(self) -> AbstractContextManager[None]:
         """Within it, the reply, its arrays and the offset of what it answers stand together."""
         return self._sender.transaction()
 
     def prepare(self, largest_bytes: int) -> None:
-        """Make sure that arrays of up to so many bytes, and a reply, can be sent; before the fit, so that none is in vain."""
-        largest = largest_bytes + PICKLE_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES
-        self._topics.ensure_topic(self._federation.reply_data, max(largest, WEIGHTS_LIMIT_BYTES))
-        for topic in (self._federation.reply_data, self._federation.reply_control):
+        """Make sure that arrays of up to so many bytes, and a reply, can be sent; before the fit, so that none is in vain.
+
+        What was made sure of once needs no more than a look whether the topic is still the same.
+        """
+        replies = self._federation.reply_data
+        largest = max(largest_bytes + PICKLE_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES, WEIGHTS_LIMIT_BYTES)
+        prepared, taken = self._prepared
+        if prepared is not None and largest <= taken and self._topics.topic_id(replies) == prepared:
+            return
+        self._topics.ensure_topic(replies, largest)
+        for topic in (replies, self._federation.reply_control):
             self._topics.check_writable(topic)
+        self._prepared = self._topics.topic_id(replies), largest
 
     def send(self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int) -> OffsetRange:
         """Answer a model.

@@ -36,7 +36,7 @@ bench: $(BENCH)/.installed $(PEER)/.installed  ## measure speed and memory, 40 m
 soak: $(BENCH)/.installed  ## a thousand rounds in one worker, whose memory must not grow, 25 minutes
 	@$(BENCH)/bin/python -m benchmarks.soak
 
-chaos: $(TEST)/.installed  ## kill workers and their broker in federations of 20 rounds, 15 minutes; SEED=… for one that was
+chaos: $(TEST)/.installed  ## kill workers and their broker in federations of 20 rounds, 6 minutes; SEED=… for one that was
 	@$(TEST)/bin/python -m tests.chaos.run $(if $(SEED),--seed $(SEED))
 
 check: $(TEST)/.installed  ## linter, format, types, and whether a pinned package has a known vulnerability

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +18,6 @@ from protocol.errors import FencedError, KafkaError, LimitError, WorkerError
 from transport.clients import FORBIDDEN, Cluster, Heard, librdkafka_producer_config
 from transport.interfaces import Copy
 from transport.patience import Patience
-from utils import in_background
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +65,7 @@ class Writer:
         self._heard = Heard(cluster)
         self._producer: Any = None  # made on entry
         self._begun: float | None = None  # when the open transaction was
+        self._asking = ThreadPoolExecutor(1, "asking")
 
     def __enter__(self) -> Self:
         self._producer = Producer(self._config, **self._heard.options())
@@ -76,6 +76,7 @@ class Writer:
     def __exit__(self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None) -> None:
         self._producer.purge()  # what was sent is acknowledged already, or has failed
         self._producer = None
+        self._asking.shutdown(wait=False, cancel_futures=True)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -187,7 +188,7 @@ class Writer:
         asked: Future[object] | None = None
         while True:
             # From beside: librdkafka's sending of offsets does not keep to its timeout.
-            asked = asked or in_background("asking", lambda: call(POLL_S))
+            asked = asked or self._asking.submit(call, POLL_S)
             try:
                 asked.result(2 * POLL_S)
             except TimeoutError:

@@ -12,7 +12,7 @@ MAY_IMPORT = {
     "protocol": set(),
     "decoding": {"protocol"},
     "decoders": {"decoding", "protocol"},
-    "transport": {"protocol", "utils"},
+    "transport": {"protocol"},
     "training": {"protocol"},
     "sieve": {"decoders", "protocol"},
     "config": {"clusters", "decoders", "protocol", "sieve", "transport.clients", "variables"},

@@ -34,6 +34,9 @@ FOLLOW_WAIT_MS = 500
 QUEUE_KB = 16 * 1024
 FETCH_BYTES = 4 * 1024 * 1024  # of one answer, beside a larger record
 QUEUE_PAUSE_MS = 5
+# How long a producer remembers which broker keeps a group's offsets. librdkafka drops a broker that was away, but would hand
+# the next offset of a transaction to the dropped one, and wait for ever.
+COORDINATOR_KEPT_MS = 1_000
 PROBE_EVERY_S = 2.0
 # What an authorizer refuses.
 FORBIDDEN = frozenset(
@@ -147,9 +150,7 @@ def librdkafka_producer_config(cluster: Cluster, client_id: str, transaction_lim
     }
     if transaction_limit_s is not None:
         limit_ms = int(transaction_limit_s * 1000)
-        # Where it looks for a cluster anew, librdkafka drops brokers that its transaction coordinator still waits for: after a
-        # restart of the broker the next offset that goes along with a transaction would be waited for without end.
-        config |= {"metadata.recovery.strategy": "none"}
+        config |= {"metadata.max.age.ms": COORDINATOR_KEPT_MS}
         # librdkafka lets no record wait for longer than its transaction may.
         config |= {"transactional.id": client_id, "transaction.timeout.ms": limit_ms, "delivery.timeout.ms": limit_ms}
     return config

@@ -237,14 +237,19 @@ class Answers:
 
 
 @pytest.mark.timeout(90)
-def test_a_client_that_has_answered_before_answers_again_after_its_broker_was_away(broker: Broker, topic: str) -> None:
+def test_a_client_that_has_answered_before_answers_again_after_its_broker_was_away_and_has_moved(
+    broker: Broker, topic: str, elsewhere: str
+) -> None:
     create_topic(broker.bootstrap, topic, 1)
     with ExitStack() as stack:
-        client = Answers(stack, broker.bootstrap, topic, limit_s=30)
+        client = Answers(stack, f"{broker.bootstrap},{elsewhere}", topic, limit_s=30)
         client.answer(1)
         broker.kill()
         broker.start()
         client.answer(2)
+        broker.kill()
+        broker.move(elsewhere)
+        broker.start()
         client.answer(3)
         assert client.answered() == (3, "")
 

@@ -3,7 +3,7 @@
 Who owns what:
     where rounds come from, and which are answered    Rounds      transport.control.ControlTopic
     a message and its weights → a compiled model      Engine      KafkaModelEngine
-    the samples of a round                            Kind        federated_singleClassicTraining
+    a model and the samples of its round → a fit      Train       federated_singleClassicTraining
     weights and metrics → a reply                     Sink        FederatedKafkaMLAggregationSink
     what is sent, in which order, with which seed     here
     that reply and offset stand together              Sink's transaction
@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from protocol.errors import DivergedError
 from protocol.messages import Metrics, ModelMessage
@@ -63,19 +63,22 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of training, as a row of what it does differently.
+class Trained:
+    """What a round's fits have to report.
 
     Attributes:
-        train: fit a model on the samples of its round, with a seed for what is drawn by chance.
         num_data: what a reply says of the amount of data, the weight of this client in the average.
     """
 
-    train: Callable[[TrainableModel, ModelMessage, int], Metrics]
-    num_data: Callable[[], int]
+    metrics: Metrics
+    num_data: int
 
 
-def take_part(rounds: Rounds, engine: Engine, kind: Kind, sink: Sink, client: str, *, returns_received: bool = False) -> int:
+# A kind of training: fits a model on the samples of its round, with a seed for what is drawn by chance.
+Train: TypeAlias = Callable[[TrainableModel, ModelMessage, int], Trained]
+
+
+def take_part(rounds: Rounds, engine: Engine, train: Train, sink: Sink, client: str, *, returns_received: bool = False) -> int:
     """Train and answer models until the federation's last round is answered.
 
     A round is committed after its reply is acknowledged, in the reply's transaction: a crash before does the round again.
@@ -97,10 +100,11 @@ def take_part(rounds: Rounds, engine: Engine, kind: Kind, sink: Sink, client: st
         seed = round_seed(client, message)
         trainable = engine.load(message, seed)
         sink.prepare(trainable.largest_bytes())
-        metrics, num_data = kind.train(trainable, message, seed), kind.num_data()
+        trained = train(trainable, message, seed)
+        num_data = trained.num_data
         try:
             arrays: Sequence[Array] = trainable.trained_arrays()
-            check_loss(metrics)
+            check_loss(trained.metrics)
         except DivergedError as exc:
             if not returns_received:
                 raise
@@ -110,7 +114,7 @@ def take_part(rounds: Rounds, engine: Engine, kind: Kind, sink: Sink, client: st
             log.warning("round dropped version=%d: its federation is gone, and another may be there by now", message.version)
             continue
         with sink.transaction():
-            sink.send(arrays, message, metrics, num_data)
+            sink.send(arrays, message, trained.metrics, num_data)
             rounds.commit(message)
         answered += 1
         log.info(
@@ -118,7 +122,7 @@ def take_part(rounds: Rounds, engine: Engine, kind: Kind, sink: Sink, client: st
             message.version,
             num_data,
             time.monotonic() - begun,
-            _summary(metrics),
+            _summary(trained.metrics),
         )
         if message.is_last:
             return answered

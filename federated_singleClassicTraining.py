@@ -9,15 +9,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 
 from config import Settings
-from federated_mainTraining import Kind
+from federated_mainTraining import Train, Trained
 from protocol.errors import DataError, ModelError, SpaceLackError
-from protocol.messages import Metrics, ModelMessage
+from protocol.messages import ModelMessage
+from protocol.metrics import collect
 from protocol.records import RecordBatch
 from sieve import Sieve
 from training.datasets import FitData
 from training.dialects import TrainableModel
-from training.fit import fit
+from training.fit import evaluate, fit
 from training.split import is_grouped, split
+from training.stopping import Stop
 from training.store import Store
 
 log = logging.getLogger(__name__)
@@ -25,8 +27,8 @@ log = logging.getLogger(__name__)
 READ_AHEAD = 2  # batches of the stream that wait to be decoded and kept
 
 
-def single_classic(settings: Settings, data: Callable[[], FitData]) -> Kind:
-    """The row of functions for CASE 1.
+def single_classic(settings: Settings, data: Callable[[], FitData]) -> Train:
+    """Trains as CASE 1 does.
 
     Args:
         data: waits for the stream, which is read while TensorFlow loads and a model is awaited. May be called again.
@@ -36,27 +38,33 @@ def single_classic(settings: Settings, data: Callable[[], FitData]) -> Kind:
     def is_sorted() -> bool:
         return is_grouped(data().kept.samples.labels[: len(data().split.training)])
 
-    def train(trainable: TrainableModel, message: ModelMessage, seed: int) -> Metrics:
+    def train(trainable: TrainableModel, message: ModelMessage, seed: int) -> Trained:
         _check_supervised(settings, message)
         if is_sorted() and not message.settings.kwargs_fit.get("shuffle"):
             log.warning(
                 'the training labels look sorted and nothing shuffles them: a model learns little so; set "shuffle": true in '
                 "the kwargs_fit of the deployment, or write the stream in mixed order"
             )
-        return fit(trainable, data(), message, seed)
+        epochs = fit(trainable, data(), message, seed)
+        return Trained(collect(epochs, evaluate(trainable, data(), message)), num_data(settings, data()))
 
-    def num_data() -> int:
-        good, bad = len(data().kept), data().bad
-        if settings.total_msg is None:
-            return good
-        # Of another total than the stream's the same share is bad: less the number of them it could fall below 0.
-        return max(1, round(settings.total_msg * good / (good + bad)))
-
-    return Kind(train=train, num_data=num_data)
+    return train
 
 
-def keep_stream(settings: Settings, stream: Iterable[RecordBatch], store: Store, sieve: Sieve) -> FitData:
+def num_data(settings: Settings, data: FitData) -> int:
+    """What replies say of the amount of data: TOTAL_MSG less the bad records, or the records that there are."""
+    good = len(data.kept)
+    if settings.total_msg is None:
+        return good
+    # Of another total than the stream's the same share is bad: less the number of them it could fall below 0.
+    return max(1, round(settings.total_msg * good / (good + data.bad)))
+
+
+def keep_stream(settings: Settings, stream: Iterable[RecordBatch], store: Store, sieve: Sieve, stop: Stop) -> FitData:
     """Decode a bounded stream, keep its features and labels, and cut it into its parts.
+
+    Args:
+        stop: of the pipelines that it is served by.
 
     Raises:
         BadRecordError: a record cannot be decoded, and none may be left out.
@@ -90,7 +98,7 @@ def keep_stream(settings: Settings, stream: Iterable[RecordBatch], store: Store,
         labels.shape[1:],
         labels.dtype,
     )
-    return FitData(kept, parts, len(sieve.bad))
+    return FitData(kept, parts, stop, len(sieve.bad))
 
 
 def _check_supervised(settings: Settings, message: ModelMessage) -> None:

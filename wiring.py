@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from config import MACHINE_NAME, RETURN, Settings, quieten_tensorflow
 from ending import Stopping
-from federated_mainTraining import Kind, take_part
+from federated_mainTraining import Train, take_part
 from federated_singleClassicTraining import keep_stream, single_classic
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from KafkaModelEngine import KafkaModelEngine
@@ -19,6 +19,7 @@ from protocol.errors import KafkaError, LimitError
 from protocol.messages import ModelMessage
 from protocol.records import Array, RecordBatch
 from training.datasets import FitData
+from training.stopping import Stop
 from training.store import Store
 from transport.admin import Admin
 from transport.bad_records import await_bad_record_topic, hand_over
@@ -56,11 +57,12 @@ def run(stopping: Stopping) -> None:
     federation = settings.federation
     quieten_tensorflow()
     tensorflow = in_background("tensorflow", prepare_tensorflow)
-    stream = in_background("stream", lambda: keep_labelled_stream(settings))
+    stop = Stop()
+    stream = in_background("stream", lambda: keep_labelled_stream(settings, stop))
 
     def stop_fit() -> None:
-        if tensorflow.done() and stream.done() and stream.exception() is None:
-            stream.result().stop()
+        if tensorflow.done():
+            stop.set()
 
     def weights(message: ModelMessage) -> list[Array]:
         arrays = read_weights(reader, message, memory_bytes() // 2)  # they are held twice: as they came, and in the model
@@ -89,7 +91,7 @@ def run(stopping: Stopping) -> None:
             rounds = take_part(
                 rounds=control,
                 engine=KafkaModelEngine(weights, memory_bytes=memory_bytes(), allows_code=settings.allow_model_code),
-                kind=KINDS[settings.case](settings, data),
+                train=KINDS[settings.case](settings, data),
                 sink=FederatedKafkaMLAggregationSink(writer, admin, federation),
                 client=federation.group,
                 returns_received=settings.non_finite == RETURN,
@@ -143,7 +145,7 @@ def _awaited(work: Future[T], patience: Patience) -> T:
     return work.result()
 
 
-def keep_labelled_stream(settings: Settings) -> FitData:
+def keep_labelled_stream(settings: Settings, stop: Stop) -> FitData:
     """Read the labelled stream once, decode and keep it.
 
     Raises:
@@ -160,7 +162,7 @@ def keep_labelled_stream(settings: Settings) -> FitData:
         most = sum(one.end - one.start for one in ranges)
         sieve = settings.sieve(most)
         with Store(most, memory, settings.spill_folder) as store, same_topics(topics, {one.topic for one in ranges}):
-            data = keep_stream(settings, _told(read_stream(reader, ranges, counts), counts, most), store, sieve)
+            data = keep_stream(settings, _told(read_stream(reader, ranges, counts), counts, most), store, sieve, stop)
         if settings.bad_record_topic is not None and sieve.bad:
             with Writer(*of_data) as writer:
                 hand_over(reader, writer, settings.bad_record_topic, sieve.bad)
@@ -184,4 +186,4 @@ def _told(batches: Iterable[RecordBatch], counts: Counts, most: int) -> Iterator
             log.info("reading the stream records=%d of=%d", counts.records, most)
 
 
-KINDS: dict[int, Callable[[Settings, Callable[[], FitData]], Kind]] = {1: single_classic}
+KINDS: dict[int, Callable[[Settings, Callable[[], FitData]], Train]] = {1: single_classic}

@@ -21,16 +21,18 @@ from demo.cloud import Cloud
 from demo.device import Stream
 from demo.models import LIBRARIES, describe, import_quietly
 from demo.rounds import LAST, AnnouncedModel
-from federated_mainTraining import Kind, take_part
+from federated_mainTraining import Trained, take_part
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from KafkaModelEngine import KafkaModelEngine
-from protocol.messages import Metrics, ModelMessage
+from protocol.messages import ModelMessage
+from protocol.metrics import collect
 from protocol.records import Array, Samples
 from protocol.topics import Federation
 from training.datasets import FitData
 from training.dialects import TrainableModel
 from training.fit import fit
 from training.split import split
+from training.stopping import Stop
 from training.store import Store
 from transport.admin import Admin
 from transport.clients import Cluster
@@ -85,7 +87,7 @@ def fit_data(features: Array, labels: Array) -> FitData:
     """Arrays as the worker keeps them."""
     store = Store(len(features), 2**40, Path())
     store.add(Samples(features, labels))
-    return FitData(store.finish(), split(len(features), validation_rate=VALIDATION_RATE, test_rate=0))
+    return FitData(store.finish(), split(len(features), validation_rate=VALIDATION_RATE, test_rate=0), Stop())
 
 
 def take_rounds(bootstrap: str, model: AnnouncedModel, data: FitData, rounds: int) -> list[Times]:
@@ -96,11 +98,11 @@ def take_rounds(bootstrap: str, model: AnnouncedModel, data: FitData, rounds: in
     answered = threading.Semaphore(0)
     replied: list[float] = []
 
-    def train(trainable: TrainableModel, message: ModelMessage, seed: int) -> Metrics:
+    def train(trainable: TrainableModel, message: ModelMessage, seed: int) -> Trained:
         begun = time.perf_counter()
-        metrics = fit(trainable, data, message, seed)
+        epochs = fit(trainable, data, message, seed)
         fits.append(time.perf_counter() - begun)
-        return metrics
+        return Trained(collect(epochs), len(data.kept))
 
     with ExitStack() as stack:
         cloud = stack.enter_context(Cloud(bootstrap, model_id))
@@ -120,7 +122,7 @@ def take_rounds(bootstrap: str, model: AnnouncedModel, data: FitData, rounds: in
 
         engine = KafkaModelEngine(lambda message: read_weights(reader, message, memory_bytes() // 2))
         sink = TimedSink(writer, admin, federation)
-        parts = (control, engine, Kind(train, lambda: len(data.kept)), sink)
+        parts = (control, engine, train, sink)
         worker = in_background("worker", lambda: take_part(*parts, federation.group))
         announced_at = [_announce(cloud, model, version, answered, worker) for version in [*range(rounds - 1), LAST]]
         worker.result()

@@ -7,6 +7,7 @@ from typing import Any, final
 
 from protocol.records import Array
 from training.split import Split
+from training.stopping import Stop
 from training.store import Kept
 
 PREFETCHED = 1  # batches that are cut while another is trained on; more were not measured to be faster
@@ -19,37 +20,27 @@ _Key = tuple[range, int, bool]
 class FitData:
     """Serves the parts of a split of the kept stream to every epoch of every round.
 
-    TensorFlow sees the stream's memory, or its mapped file, as two tensors, and each batch is cut from them at once. Keras does
-    many steps in one call, in which no signal reaches Python, so it is the pipelines that end when the worker is to stop.
+    TensorFlow sees the stream's memory, or its mapped file, as two tensors, and each batch is cut from them at once.
     """
 
-    def __init__(self, kept: Kept, split: Split, bad: int = 0) -> None:
+    def __init__(self, kept: Kept, split: Split, stop: Stop, bad: int = 0) -> None:
         """Serve what is kept.
 
         Args:
             kept: all samples.
             split: of them.
+            stop: ends all pipelines.
             bad: records of the stream that were left out.
         """
         self.kept = kept
         self.split = split
         self.bad = bad
+        self._stop = stop
         self._in_order: dict[_Key, Any] = {}
 
     @cached_property
     def _tensors(self) -> tuple[Any, Any]:
         return _tensor(self.kept.samples.features), _tensor(self.kept.samples.labels)
-
-    @cached_property
-    def _stopped(self) -> Any:
-        import tensorflow as tf  # noqa: PLC0415 - seconds of start-up
-
-        with tf.device("/CPU:0"):  # where pipelines are
-            return tf.Variable(False, trainable=False)  # noqa: FBT003 - its value
-
-    def stop(self) -> None:
-        """Cut no batch any more: every pipeline, of which one may be in use in another thread, ends in an error."""
-        self._stopped.assign(True)  # noqa: FBT003 - its value
 
     def first(self) -> tuple[Any, Any]:
         """Features and label of the first sample, as a batch of one."""
@@ -81,7 +72,7 @@ class FitData:
         end = tf.constant(part.stop, tf.int64)
 
         def cut(start: Any) -> tuple[Any, Any]:
-            start = self._unless_stopped(start)
+            start = self._stop.unless_set(start)
             after = tf.minimum(start + batch, end)
             return features[start:after], labels[start:after]
 
@@ -95,7 +86,7 @@ class FitData:
 
         def pick(start: Any, key: Any) -> tuple[Any, Any]:
             # A permutation that is computed place by place: no list of all places, however many they are.
-            places = tf.range(self._unless_stopped(start), tf.minimum(start + batch, total))
+            places = tf.range(self._stop.unless_set(start), tf.minimum(start + batch, total))
             chosen = part.start + tf.random.experimental.index_shuffle(places, key, total - 1)
             return tf.gather(features, chosen), tf.gather(labels, chosen)
 
@@ -105,12 +96,6 @@ class FitData:
 
         keys = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True).take(1)
         return keys.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(-(-total // batch)))
-
-    def _unless_stopped(self, start: Any) -> Any:
-        import tensorflow as tf  # noqa: PLC0415 - seconds of start-up
-
-        with tf.control_dependencies([tf.debugging.Assert(~self._stopped.read_value(), ["the worker is to stop"])]):
-            return tf.identity(start)
 
     def _finish(self, dataset: Any, *, repeat: bool) -> Any:
         import tensorflow as tf  # noqa: PLC0415 - seconds of start-up

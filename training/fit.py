@@ -1,18 +1,18 @@
-"""One fit of one model on one split, and what it has to report."""
+"""One fit of one model on one split, and what it tells."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from protocol.errors import ModelError, SpaceLackError, WorkerError
-from protocol.messages import Metrics, ModelMessage
-from protocol.metrics import collect
+from protocol.messages import ModelMessage
 from training.causes import cause
 from training.datasets import FitData
 from training.dialects import TrainableModel
@@ -21,28 +21,54 @@ from training.state import is_stateful, layers_of
 
 log = logging.getLogger(__name__)
 
+Epoch: TypeAlias = Mapping[str, float]  # what Keras tells at the end of one, by name of the metric
+
 MOST_STEPS = 16  # in one call of Keras; more were not measured to be faster
 
 
-def fit(trainable: TrainableModel, data: FitData, message: ModelMessage, seed: int) -> Metrics:
-    """Train a model as its message says, and evaluate it on the test part.
+def fit(trainable: TrainableModel, data: FitData, message: ModelMessage, seed: int) -> list[Epoch]:
+    """Train a model as its message says.
 
     Args:
         trainable: compiled, with the round's weights; trained in place.
         data: in stream order. Without `shuffle` in kwargs_fit it is trained in that order, as the public worker does.
         seed: for the order of a shuffled epoch.
 
+    Returns:
+        What Keras tells at the end of each epoch.
+
     Raises:
         ModelError: an argument of fit that cannot be used, or a model that does not fit the data.
     """
-    import tensorflow as tf  # noqa: PLC0415 - seconds of start-up
-
     arguments = fit_arguments(message, trainable.model.fit, trainable.dialect.value)
     progress = _Progress(arguments, message.place)
-    try:
+    with _told(trainable, data, message):
         _make_metrics(trainable, data, seed)
         _fit(trainable, data, message, arguments, progress, seed)
-        test = _test(trainable, data, message)
+    return progress.epochs
+
+
+def evaluate(trainable: TrainableModel, data: FitData, message: ModelMessage) -> Epoch | None:
+    """Evaluate a model on the test part; None where there is none.
+
+    Raises:
+        ModelError: a model that does not fit the data.
+    """
+    if not data.split.test:
+        return None
+    with _told(trainable, data, message):
+        samples = data.dataset(data.split.test, message.settings.batch)
+        tested: Epoch = trainable.model.evaluate(samples, verbose=0, return_dict=True, callbacks=_releasing(trainable, data))
+    return tested
+
+
+@contextlib.contextmanager
+def _told(trainable: TrainableModel, data: FitData, message: ModelMessage) -> Iterator[None]:
+    """Whatever Keras and TensorFlow raise of a model and data, as an error of ours."""
+    import tensorflow as tf  # noqa: PLC0415 - seconds of start-up
+
+    try:
+        yield
     except WorkerError:
         raise
     except (MemoryError, tf.errors.ResourceExhaustedError) as exc:
@@ -52,7 +78,6 @@ def fit(trainable: TrainableModel, data: FitData, message: ModelMessage, seed: i
         ) from exc
     except Exception as exc:  # whatever Keras raises of a model and data that it was not written with
         raise _misfit(exc, trainable, data, message) from exc
-    return collect(progress.epochs, test)
 
 
 def _make_metrics(trainable: TrainableModel, data: FitData, seed: int) -> None:
@@ -101,16 +126,6 @@ def _fit(
     )
 
 
-def _test(trainable: TrainableModel, data: FitData, message: ModelMessage) -> Mapping[str, float] | None:
-    if not data.split.test:
-        return None
-    samples = data.dataset(data.split.test, message.settings.batch)
-    tested: Mapping[str, float] = trainable.model.evaluate(
-        samples, verbose=0, return_dict=True, callbacks=_releasing(trainable, data)
-    )
-    return tested
-
-
 def steps_at_a_time(options: Mapping[str, Any]) -> int:
     """How many steps Keras may do in one call: few enough to come back soon for a signal, and no more than it was told to do.
 
@@ -139,7 +154,7 @@ class _Progress:
 
     def __init__(self, arguments: FitArguments, place: str) -> None:
         self._place = place
-        self.epochs: list[dict[str, float]] = []
+        self.epochs: list[Epoch] = []
         self.verbose = 1 if sys.stdout.isatty() else 0
         self._tells = self.verbose == 0 and "verbose" not in arguments.options
         self._total = arguments.options.get("epochs", 1)

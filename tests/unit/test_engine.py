@@ -12,6 +12,7 @@ from KafkaModelEngine import KafkaModelEngine
 from protocol.architecture import Dialect
 from protocol.errors import ModelError
 from protocol.messages import ModelMessage, parse_model_message
+from protocol.metrics import collect
 from protocol.records import Array
 from protocol.weights import load_arrays
 from tests.support import golden, watch
@@ -45,7 +46,7 @@ def captured(name: str, kind: str, version_index: int) -> list[Array]:
 def test_the_captured_rounds_are_reached(name: str, version_index: int) -> None:
     message = parse_model_message(golden.records(name, "model_control")[version_index].value, PLACE)
     trainable = load(message, captured(name, "model_data", version_index))
-    metrics = fit(trainable, fit_data(golden.samples()), message, SEED)
+    metrics = collect(fit(trainable, fit_data(golden.samples()), message, SEED))
     expected = json.loads(golden.records(name, "agg_control")[version_index].value)["metrics"]
     assert list(metrics.training) == list(expected["training"])
     for part, reached in (("training", metrics.training), ("validation", metrics.validation)):

@@ -13,7 +13,7 @@ from KafkaModelEngine import KafkaModelEngine
 from protocol.architecture import Dialect
 from protocol.errors import DivergedError, ModelError
 from protocol.messages import Metrics
-from protocol.metrics import check_loss
+from protocol.metrics import check_loss, collect
 from protocol.records import Samples
 from tests.support import golden
 from tests.support.messages import PLACE
@@ -21,8 +21,9 @@ from tests.support.models import DIALECTS, announced, classifier, compile_args
 from tests.support.streams import fit_data, kept
 from training.datasets import PREFETCHED, FitData
 from training.dialects import load_keras
-from training.fit import fit, steps_at_a_time
+from training.fit import evaluate, fit, steps_at_a_time
 from training.fit_arguments import complete_class_weight
+from training.stopping import Stop
 
 SEED = 7
 
@@ -42,9 +43,10 @@ def trained(
         model_compile_args=compile_args(**(compiled or {})),
     )
     trainable = KafkaModelEngine(lambda _message: arrays).load(message, SEED)
-    metrics = fit(trainable, data or digits(), message, SEED)
+    data = data or digits()
+    epochs = fit(trainable, data, message, SEED)
     trainable.trained_arrays()
-    return metrics
+    return collect(epochs, evaluate(trainable, data, message))
 
 
 def digits(validation_rate: float = 0.2, test_rate: float = 0.0) -> FitData:
@@ -188,7 +190,7 @@ def test_steps_at_a_time_divide_the_steps_that_are_asked_for(options: dict[str, 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_a_stream_on_disk_is_trained_as_one_in_memory(dialect: Dialect, *, shuffle: bool, tmp_path: Path) -> None:
-    on_disk = FitData(kept(golden.samples(), memory_bytes=1, folder=tmp_path), digits(test_rate=0.1).split)
+    on_disk = FitData(kept(golden.samples(), memory_bytes=1, folder=tmp_path), digits(test_rate=0.1).split, Stop())
     assert on_disk.kept.maps
     assert trained(dialect, on_disk, epochs=2, shuffle=shuffle) == trained(
         dialect, digits(test_rate=0.1), epochs=2, shuffle=shuffle
@@ -209,8 +211,8 @@ def test_a_fit_that_is_stopped_ends_after_the_batch_in_hand_and_the_one_after_it
         model_compile_args=compile_args(optimizer="sgd"),
     )
     trainable = KafkaModelEngine(lambda _message: arrays).load(message, SEED)
-    rows = np.arange(64 * 100) % 400
-    data = fit_data(Samples(golden.samples().features[rows], golden.samples().labels[rows]), validation_rate=0)
+    rows, flag = np.arange(64 * 100) % 400, Stop()
+    data = fit_data(Samples(golden.samples().features[rows], golden.samples().labels[rows]), validation_rate=0, stop=flag)
     steps = trainable.model.optimizer.iterations
     seen = []
 
@@ -218,7 +220,7 @@ def test_a_fit_that_is_stopped_ends_after_the_batch_in_hand_and_the_one_after_it
         while int(steps.numpy()) < 3:
             time.sleep(0.01)
         seen.append(int(steps.numpy()))
-        data.stop()
+        flag.set()
 
     stopping = threading.Thread(target=stop)
     stopping.start()

@@ -11,13 +11,13 @@ import tensorflow as tf
 
 from KafkaModelEngine import KafkaModelEngine
 from protocol.architecture import Dialect
-from protocol.messages import Metrics, ModelMessage
+from protocol.messages import ModelMessage
 from protocol.records import Array
 from tests.support import golden
 from tests.support.models import DIALECTS, announced, classifier, compile_args
 from tests.support.streams import fit_data
 from training.dialects import TrainableModel, load_keras
-from training.fit import fit
+from training.fit import Epoch, fit
 
 KERAS_2, KERAS_3 = Dialect.KERAS_2, Dialect.KERAS_3
 DATA = fit_data(golden.samples(), test_rate=0.1)
@@ -75,7 +75,7 @@ def count_traces(trainable: TrainableModel) -> list[str]:
     return traced
 
 
-def reached(engine: KafkaModelEngine, message: ModelMessage, seed: int) -> tuple[Metrics, list[Array]]:
+def reached(engine: KafkaModelEngine, message: ModelMessage, seed: int) -> tuple[list[Epoch], list[Array]]:
     trainable = engine.load(message, seed)
     return fit(trainable, DATA, message, seed), trainable.trained_arrays()
 

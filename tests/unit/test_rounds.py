@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from federated_mainTraining import Kind, round_seed, take_part
+from federated_mainTraining import Trained, round_seed, take_part
 from protocol.architecture import Dialect
 from protocol.errors import DivergedError, ModelError
 from protocol.messages import Metrics, ModelMessage
@@ -72,10 +72,10 @@ class Notes:
     def prepare(self, largest_bytes: int) -> None:
         self._note("prepare", largest_bytes)
 
-    def train(self, trainable: TrainableModel, message: ModelMessage, _seed: int) -> Metrics:
+    def train(self, trainable: TrainableModel, message: ModelMessage, _seed: int) -> Trained:
         trainable.model.weight = self._weight
         self._note("train", message.version)
-        return self._metrics
+        return Trained(self._metrics, 400)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -89,8 +89,7 @@ class Notes:
         return None
 
     def run(self, *, returns_received: bool = False) -> int:
-        kind = Kind(train=self.train, num_data=lambda: 400)
-        return take_part(self, self, kind, self, "FED-MODEL-dig1-CLIENT-c1", returns_received=returns_received)
+        return take_part(self, self, self.train, self, "FED-MODEL-dig1-CLIENT-c1", returns_received=returns_received)
 
 
 def test_a_round_is_prepared_before_the_fit_and_committed_in_the_replys_transaction() -> None:

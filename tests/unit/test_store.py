@@ -12,6 +12,7 @@ from protocol.records import Array, Samples
 from tests.support.streams import PLENTY
 from training.datasets import FitData
 from training.split import split
+from training.stopping import Stop
 from training.store import Kept, Store
 
 ROW_BYTES = 9  # two float32 and a uint8
@@ -75,7 +76,7 @@ def test_tensorflow_sees_the_kept_numbers_as_they_lie(tmp_path: Path, dtype: str
     store = Store(4, memory_bytes, tmp_path)
     store.add(Samples(features, labels))
     kept = store.finish()
-    data = FitData(kept, split(4, validation_rate=0, test_rate=0))
+    data = FitData(kept, split(4, validation_rate=0, test_rate=0), Stop())
     [(batch, batch_labels)] = list(data.dataset(range(4), 4))
     np.testing.assert_array_equal(batch.numpy(), features)
     np.testing.assert_array_equal(batch_labels.numpy(), labels)

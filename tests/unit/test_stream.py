@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from config import Settings
-from federated_singleClassicTraining import keep_stream, single_classic
+from federated_singleClassicTraining import keep_stream, num_data
 from protocol.errors import BadRecordError, DataError, LimitError
 from protocol.stream_spec import parse_spec
 from tests.support.environments import job
 from tests.support.fake_kafka import FakeKafka, FakeReader
 from tests.support.streams import PLENTY
+from training.stopping import Stop
 from training.store import Store
 from transport.stream import Counts, read_stream, resolve
 
@@ -44,7 +45,7 @@ def read(kafka: FakeKafka, spec: str, counts: Counts | None = None) -> list[int]
     most = sum(one.end - one.start for one in ranges)
     with Store(most, PLENTY, Path()) as store:
         stream = read_stream(reader, ranges, counts or Counts())
-        samples = keep_stream(SETTINGS, stream, store, SETTINGS.sieve(most)).kept.samples
+        samples = keep_stream(SETTINGS, stream, store, SETTINGS.sieve(most), Stop()).kept.samples
     np.testing.assert_array_equal(samples.features, samples.labels)
     return list(map(int, samples.labels))
 
@@ -109,13 +110,13 @@ def test_a_bad_record_is_named_by_its_offset(kafka: FakeKafka) -> None:
         read(kafka, "digits")
 
 
-def num_data(kafka: FakeKafka, total: str, **changes: str) -> int:
+def told_num_data(kafka: FakeKafka, total: str, **changes: str) -> int:
     settings = Settings.from_env(ENVIRONMENT | {"TOTAL_MSG": total} | changes)
     reader = FakeReader(kafka, "g")
     ranges = resolve(reader, parse_spec("digits:0"), 0)
     with Store(100, PLENTY, Path()) as store:
-        data = keep_stream(settings, read_stream(reader, ranges, Counts()), store, settings.sieve(100))
-    return single_classic(settings, lambda: data).num_data()
+        data = keep_stream(settings, read_stream(reader, ranges, Counts()), store, settings.sieve(100), Stop())
+    return num_data(settings, data)
 
 
 @pytest.mark.parametrize(
@@ -131,12 +132,12 @@ def num_data(kafka: FakeKafka, total: str, **changes: str) -> int:
 def test_bad_records_are_taken_off_the_clients_weight(kafka: FakeKafka, total: str, weight: int) -> None:
     write(kafka, "digits", 0, *range(7))
     kafka.write("digits", [(b"\x05", None), (b"", b"\x01"), (b"\x01", b""), (b"\x01", b"\x01\x01")])
-    assert num_data(kafka, total, BAD_RECORDS="skip", BAD_RECORDS_LIMIT="0.5") == weight
+    assert told_num_data(kafka, total, BAD_RECORDS="skip", BAD_RECORDS_LIMIT="0.5") == weight
 
 
 def test_a_stream_without_bad_records_weighs_what_was_announced(kafka: FakeKafka) -> None:
     write(kafka, "digits", 0, *range(7))
-    assert num_data(kafka, "1000") == num_data(kafka, "1000", BAD_RECORDS="skip") == 1000
+    assert told_num_data(kafka, "1000") == told_num_data(kafka, "1000", BAD_RECORDS="skip") == 1000
 
 
 @pytest.mark.parametrize(("spec", "what"), [("nothing", "nothing is no topic"), ("digits:7", "digits has no partition 7")])

@@ -15,8 +15,10 @@ SOURCES := $(wildcard *.py) benchmarks decoding demo protocol tests training tra
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(DEMO)/.installed  ## a federation of two workers over a real Kafka, in a minute
-	@$(DEMO)/bin/python -m demo.run
+KIND ?= classic
+
+demo: $(DEMO)/.installed  ## a federation over a real Kafka, in a minute; KIND=… for another kind of training than classic
+	@$(DEMO)/bin/python -m demo.run --kind $(KIND)
 
 test: $(TEST)/.installed  ## all tests, over a real Kafka
 	@$(TEST)/bin/python -m pytest

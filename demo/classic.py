@@ -1,0 +1,69 @@
+"""Single classic training (CASE 1): two devices with half of scikit-learn's digits each, two workers."""
+
+from __future__ import annotations
+
+from sklearn.model_selection import train_test_split
+
+from demo.datasets import load
+from demo.device import Stream, write_stream
+from demo.models import digits_model
+from demo.stage import HEAD, ROW, Outcome, held_out_accuracy, say, stage, table_rows
+from protocol.records import Array
+
+ROUNDS = 5
+TRAINING_SETTINGS = {"batch": 32, "kwargs_fit": {"epochs": 3}, "kwargs_val": {}, "unsupervised": False}
+VALIDATION_RATE = 0.2
+HELD_OUT_RATE = 0.25
+SPLIT_SEED = 0
+GOOD_ACCURACY = 0.93
+
+
+def run(dialect: str) -> Outcome:
+    """Run the demo.
+
+    Args:
+        dialect: a key of LIBRARIES, the Keras that the cloud speaks.
+
+    Raises:
+        DemoError: something failed; everything has been ended and removed by then.
+    """
+    digits, labels = load("digits")
+    split = train_test_split(digits, labels, test_size=HELD_OUT_RATE, stratify=labels, random_state=SPLIT_SEED)
+    train, held_out, train_labels, held_out_labels = split
+    vectors = held_out.reshape(len(held_out), -1)
+    with stage() as here:
+        for name, stream in write_digits(here.bootstrap, here.model_id, train, train_labels).items():
+            say(f"device {name} wrote {stream.total} digits as {stream.input_format} to {stream.spec}")
+            here.start_worker(name, stream, validation_rate=VALIDATION_RATE)
+        model = digits_model(dialect)
+        announced = here.announced(model, dialect, TRAINING_SETTINGS, ROUNDS)
+        print(ROW.format(*HEAD))
+        accuracy = 0.0
+        for number, one in enumerate(here.cloud.run(announced, rounds=ROUNDS, clients=len(here.names))):
+            accuracy = held_out_accuracy(model, one.arrays, vectors, held_out_labels)
+            print("\n".join(table_rows(number, one, here.names, accuracy)), flush=True)
+        here.end()
+    fault = None
+    if accuracy < GOOD_ACCURACY:
+        fault = f"that is less than the {GOOD_ACCURACY:.0%} that this model and these data reach"
+    return Outcome(f"global model: {accuracy:.2%} of the held-out digits right", fault)
+
+
+def write_digits(bootstrap: str, model_id: str, digits: Array, labels: Array) -> dict[str, Stream]:
+    """Two devices write half of the digits each: one the images' bytes, the other 64 floats of an Avro record.
+
+    Args:
+        bootstrap: host:port list of the devices' Kafka.
+        model_id: goes into the topics' names, so that a broker may be used again.
+        digits: (n, 8, 8) uint8; labels: (n,).
+
+    Returns:
+        The streams by the devices' names.
+    """
+    vectors, half = digits.reshape(len(digits), -1), len(digits) // 2
+    return {
+        "device-1-RAW": write_stream(bootstrap, f"{model_id}-device-1", vectors[:half], labels[:half], "RAW"),
+        "device-2-AVRO": write_stream(
+            bootstrap, f"{model_id}-device-2", vectors[half:].astype("float32"), labels[half:], "AVRO", partitions=2
+        ),
+    }

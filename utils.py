@@ -20,17 +20,15 @@ LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 T = TypeVar("T")
 
-# Of interest to whoever looks into them alone. kafka-python tells of lost connections many times a second, and TensorFlow of
+# Of interest to whoever looks into them alone. librdkafka tells of lost connections many times a second, and TensorFlow of
 # every model's first trace; what matters of either comes back as an error of ours.
 _QUIET_LOGGERS = {
-    "kafka": logging.CRITICAL,
     "librdkafka": logging.CRITICAL + 1,
     "tensorflow": logging.ERROR,
     "avro": logging.WARNING,
     "absl": logging.WARNING,
     "h5py": logging.WARNING,
 }
-_LOUDEST = {"kafka": logging.INFO}  # below, it shows its configuration and its requests whole, passwords and tokens included
 
 
 def configure_logging(level: str) -> None:
@@ -39,7 +37,7 @@ def configure_logging(level: str) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a character that it cannot write must not cost the line
     logging.basicConfig(format=LOG_FORMAT, level=level, stream=sys.stdout, force=True)
     for name, least in _QUIET_LOGGERS.items():
-        logging.getLogger(name).setLevel(_LOUDEST.get(name, logging.NOTSET) if level == "DEBUG" else least)
+        logging.getLogger(name).setLevel(logging.NOTSET if level == "DEBUG" else least)
 
 
 def memory_bytes(cgroups: Path = CGROUPS, of_process: Path = CGROUPS_OF_PROCESS) -> int:

@@ -2,154 +2,160 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-from kafka import KafkaAdminClient
-from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
-from kafka.errors import (
-    AuthorizationError,
-    NoError,
-    TopicAlreadyExistsError,
-    TopicAuthorizationFailedError,
-    UnknownTopicOrPartitionError,
-    for_code,
+from confluent_kafka import KafkaError as ClientError
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import (
+    AclOperation,
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+    TopicDescription,
 )
-from kafka.errors import KafkaError as ClientError
 
 from protocol.errors import KafkaError
-from transport.clients import Cluster, kafka_python_config
+from transport.clients import FORBIDDEN, PASSING, Cluster, Heard, librdkafka_admin_config
 from transport.patience import Patience
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 _LIMIT = "max.message.bytes"
+POLL_S = 0.5  # the longest call that a signal waits for
 RETRY_S = 0.2
 REQUEST_LIMIT_S = 10.0  # for one try: a broker that hangs must not keep the wait from its limit
-RECONNECT_S = 1.0
-_BROKERS_OWN = -1  # the replication factor that the broker is configured with
 
 
 class Admin:
-    """Topics of one cluster, which has answered before."""
+    """Topics of one cluster."""
 
     def __init__(self, cluster: Cluster, client_id: str, answer_limit_s: float) -> None:
         self._cluster = cluster
+        self._client_id = client_id
         self._limit_s = answer_limit_s
-        self._config = kafka_python_config(cluster, client_id) | {
-            "bootstrap_timeout_ms": int(answer_limit_s * 1000),
-            "request_timeout_ms": int(min(answer_limit_s, REQUEST_LIMIT_S) * 1000),
-            "reconnect_backoff_max_ms": int(RECONNECT_S * 1000),
-        }
+        self._request_limit_s = min(answer_limit_s, REQUEST_LIMIT_S)
+        self._heard = Heard(cluster)
         self._client: Any = None  # made on entry
 
     def __enter__(self) -> Self:
-        try:
-            self._client = KafkaAdminClient(**self._config)
-        except ClientError as exc:
-            raise KafkaError(self._cluster.silent(self._limit_s, f"connecting: {exc}")) from exc
+        self._client = AdminClient(librdkafka_admin_config(self._cluster, self._client_id), **self._heard.options())
         return self
 
     def __exit__(self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None) -> None:
-        self._client.close()
+        self._client = None
 
     def topic_id(self, topic: str) -> str | None:
-        return _id(self._look(topic))
+        found = self._look(topic)
+        return None if found is None else str(found.topic_id)
 
     def check_writable(self, topic: str) -> None:
-        self._require("WRITE", topic, f"writing to {topic}")
+        self._require(AclOperation.WRITE, topic, f"writing to {topic}")
 
     def ensure_topic(self, topic: str, message_bytes: int) -> None:
-        if _id(self._require("DESCRIBE_CONFIGS", topic, f"reading {_LIMIT} of {topic}")) is None:
-            doing = f"creating {topic} with {_LIMIT}={message_bytes}"
-            self._ask(doing, f"CREATE on topic {topic}", lambda: self._create(topic, message_bytes))
+        reading = f"reading {_LIMIT} of {topic}"
+        if self._require(AclOperation.DESCRIBE_CONFIGS, topic, reading) is None:
+            self._create(topic, message_bytes)
+            self._require(AclOperation.DESCRIBE_CONFIGS, topic, reading)  # told at once, and not when it is next looked at
             return
-        there = self._ask(f"reading {_LIMIT} of {topic}", f"DESCRIBE_CONFIGS on topic {topic}", lambda: self._limit(topic))
-        if there < message_bytes:
-            doing = f"raising {_LIMIT} of {topic} to {message_bytes}"
-            self._ask(doing, f"ALTER_CONFIGS on topic {topic}", lambda: self._raise_limit(topic, message_bytes))
+        if self._limit(topic, reading) < message_bytes:
+            self._raise_limit(topic, message_bytes)
 
-    def _require(self, operation: str, topic: str, doing: str) -> dict[str, Any]:
-        """Look, and make sure of a right before it is needed: brokers tell them, also on a topic that is not there."""
+    def _require(self, operation: AclOperation, topic: str, doing: str) -> TopicDescription | None:
+        """Look, and make sure of a right before it is needed: brokers tell them of a topic that is there."""
         found = self._look(topic)
-        allowed = found["authorized_operations"]
+        allowed = None if found is None else found.authorized_operations
         if allowed is not None and operation not in allowed:
-            why = f"allowed there is {', '.join(allowed) or 'nothing'}"
-            raise self._cluster.forbids(doing, why, f"{operation} on topic {topic}")
+            why = f"allowed there is {', '.join(one.name for one in allowed)}"
+            raise self._cluster.forbids(doing, why, f"{operation.name} on topic {topic}")
         return found
 
-    def _look(self, topic: str) -> dict[str, Any]:
-        needed = f"DESCRIBE on topic {topic}, as READ and WRITE do"
-        return self._ask(f"looking at topic {topic}", needed, lambda: self._describe(topic))
-
-    def _describe(self, topic: str) -> dict[str, Any]:
-        # describe_topics is the one look of kafka-python that asks the broker not to create what it asks for.
-        found: dict[str, Any]
-        [found] = self._client.describe_topics([topic])
-        error = for_code(found["error_code"])
-        if error not in (NoError, UnknownTopicOrPartitionError):
-            raise error(topic)
+    def _look(self, topic: str) -> TopicDescription | None:
+        found: TopicDescription | None = self._ask(
+            f"looking at topic {topic}",
+            f"DESCRIBE on topic {topic}, as READ and WRITE do",
+            lambda limit_s: self._client.describe_topics(
+                TopicCollection([topic]), include_authorized_operations=True, request_timeout=limit_s
+            ),
+            {ClientError.UNKNOWN_TOPIC_OR_PART: lambda: None},
+        )
         return found
 
     def _create(self, topic: str, message_bytes: int) -> None:
-        made = NewTopic(topic, 1, _BROKERS_OWN, topic_configs={_LIMIT: str(message_bytes)})
-        try:
-            self._client.create_topics([made])
-            log.info("created topic %s with %s=%d", topic, _LIMIT, message_bytes)
-        except TopicAlreadyExistsError:
-            self._raise_limit(topic, message_bytes)  # the answer to an earlier try was lost, or it was made as others are
-
-    def _limit(self, topic: str) -> int:
-        described = self._client.describe_configs(
-            [ConfigResource(ConfigResourceType.TOPIC, topic, [_LIMIT])], config_filter="all"
+        made = NewTopic(topic, 1, config={_LIMIT: str(message_bytes)})
+        self._ask(
+            f"creating {topic} with {_LIMIT}={message_bytes}",
+            f"CREATE on topic {topic}",
+            lambda limit_s: self._client.create_topics([made], request_timeout=limit_s),
+            # The answer to an earlier try was lost, or it was made as others are.
+            {ClientError.TOPIC_ALREADY_EXISTS: lambda: self._raise_limit(topic, message_bytes)},
         )
-        found = described["topic"][topic]
-        if _LIMIT not in found:  # so kafka-python tells of an error
-            raise UnknownTopicOrPartitionError(topic)
-        return int(found[_LIMIT]["value"])
+        log.info("created topic %s with %s=%d", topic, _LIMIT, message_bytes)
+
+    def _limit(self, topic: str, reading: str) -> int:
+        described = self._ask(
+            reading,
+            f"DESCRIBE_CONFIGS on topic {topic}",
+            lambda limit_s: self._client.describe_configs([ConfigResource(ResourceType.TOPIC, topic)], request_timeout=limit_s),
+        )
+        return int(described[_LIMIT].value)
 
     def _raise_limit(self, topic: str, message_bytes: int) -> None:
-        raised = ConfigResource(ConfigResourceType.TOPIC, topic, {_LIMIT: str(message_bytes)})
-        try:
-            told = self._client.alter_configs([raised], incremental=True)["topic"][topic]
-        except ValueError as exc:  # so kafka-python tells of an error when it looks whether there is such a setting
-            raise UnknownTopicOrPartitionError(topic) from exc
-        if TopicAuthorizationFailedError.__name__ in told:
-            raise TopicAuthorizationFailedError(topic)
-        if told != "OK":
-            raise KafkaError(f"{self._cluster} does not take {_LIMIT}={message_bytes} for {topic}: {told}")
+        raised = ConfigEntry(_LIMIT, str(message_bytes), incremental_operation=AlterConfigOpType.SET)
+        self._ask(
+            f"raising {_LIMIT} of {topic} to {message_bytes}",
+            f"ALTER_CONFIGS on topic {topic}",
+            lambda limit_s: self._client.incremental_alter_configs(
+                [ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[raised])], request_timeout=limit_s
+            ),
+        )
         log.info("raised %s of topic %s to %d", _LIMIT, topic, message_bytes)
 
-    def _ask(self, doing: str, needed: str, call: Callable[[], T]) -> T:
+    def _ask(
+        self,
+        doing: str,
+        needed: str,
+        call: Callable[[float], Mapping[Any, Future[Any]]],
+        otherwise: Mapping[int, Callable[[], Any]] | None = None,
+    ) -> Any:
         """Call until a broker answers or the limit has passed.
 
         Args:
             needed: operation and resource, as an ACL names them.
+            call: asks for one thing, within so many seconds.
+            otherwise: what to do about errors that are answers as well, by their codes.
         """
         deadline = time.monotonic() + self._limit_s
         patience = Patience(f"an answer of {self._cluster}", None)
+        asked: Future[Any] | None = None
         while True:
             try:
-                return call()
-            except AuthorizationError as exc:
-                raise self._cluster.forbids(doing, exc.message, needed) from exc
-            except ClientError as exc:
-                if not exc.retriable:
-                    raise KafkaError(f"{self._cluster} refused while {doing}: {exc}; may this client do that there?") from exc
-                if time.monotonic() > deadline:
-                    raise KafkaError(self._cluster.silent(self._limit_s, f"{doing}: {exc}")) from exc
+                if asked is None:
+                    [asked] = call(self._request_limit_s).values()
+                return asked.result(POLL_S)
+            except TimeoutError:
+                pass
+            except KafkaException as exc:
+                error: ClientError = exc.args[0]
+                if otherwise is not None and error.code() in otherwise:
+                    return otherwise[error.code()]()
+                if error.code() in FORBIDDEN:
+                    raise self._cluster.forbids(doing, error.str(), needed) from exc
+                if not (error.retriable() or error.code() in PASSING):
+                    raise KafkaError(
+                        f"{self._cluster} refused while {doing}: {error.str()} ({error.name()}); may this client do that there?"
+                    ) from exc
+                asked = None
+                time.sleep(RETRY_S)
             patience.tick()
-            time.sleep(RETRY_S)
-            with contextlib.suppress(ClientError):
-                # By itself the client asks those addresses alone that it has heard of, not those of the settings.
-                self._client._manager.bootstrap(RECONNECT_S * 1000)  # noqa: SLF001 - there is no public way
-
-
-def _id(found: dict[str, Any]) -> str | None:
-    return str(found["topic_id"]) if found["error_code"] == NoError.errno else None
+            self._client.poll(0)  # lets librdkafka tell what it meets
+            self._heard.check()
+            if time.monotonic() > deadline:
+                raise KafkaError(self._cluster.silent(self._limit_s, f"{doing}: {self._heard.last}"))

@@ -1,4 +1,4 @@
-"""A cluster's settings, and the one place that turns them into the configuration of both Kafka clients."""
+"""A cluster's settings, and the one place that turns them into the configuration of Kafka clients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
 from confluent_kafka import KafkaError as ClientError
-from kafka.net.sasl.oauth import AbstractTokenProvider
 from pydantic import SecretStr
 
 from protocol.errors import AccessError
@@ -31,7 +30,7 @@ READ_WAIT_MS = 5
 FOLLOW_WAIT_MS = 500
 # What librdkafka keeps ready for its caller. Once that is full it asks no more for a time, a second by default, in which a fast
 # caller idles.
-QUEUE_KB = 16 * 1024
+QUEUE_KB = 8 * 1024
 FETCH_BYTES = 4 * 1024 * 1024  # of one answer, beside a larger record
 QUEUE_PAUSE_MS = 5
 # How long a producer remembers which broker keeps a group's offsets. librdkafka drops a broker that was away, but would hand
@@ -45,6 +44,25 @@ FORBIDDEN = frozenset(
         ClientError.GROUP_AUTHORIZATION_FAILED,
         ClientError.CLUSTER_AUTHORIZATION_FAILED,
         ClientError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    }
+)
+# What is no answer, and may pass, beside what librdkafka calls retriable.
+PASSING = frozenset(
+    {
+        ClientError._TRANSPORT,
+        ClientError._TIMED_OUT,
+        ClientError._ALL_BROKERS_DOWN,
+        ClientError._DESTROY_BROKER,  # that of a broker which is away, when its addresses are asked anew
+        ClientError._RESOLVE,
+        ClientError._UNKNOWN_PARTITION,
+        ClientError._WAIT_COORD,
+        ClientError.REQUEST_TIMED_OUT,
+        ClientError.UNKNOWN_TOPIC_OR_PART,
+        ClientError.LEADER_NOT_AVAILABLE,
+        ClientError.NOT_LEADER_FOR_PARTITION,
+        ClientError.NOT_COORDINATOR,
+        ClientError.COORDINATOR_NOT_AVAILABLE,
+        ClientError.COORDINATOR_LOAD_IN_PROGRESS,
     }
 )
 _BROKER = re.compile(r"(?:[a-z_]+://)?([^/\s]+:[0-9]+)/")  # how librdkafka begins what it tells of one
@@ -132,6 +150,11 @@ def librdkafka_config(cluster: Cluster, group: str, wait_ms: int, isolation: Iso
         "fetch.queue.backoff.ms": QUEUE_PAUSE_MS,
         "receive.message.max.bytes": MAX_RECEIVE_BYTES,
     }
+
+
+def librdkafka_admin_config(cluster: Cluster, client_id: str) -> dict[str, Any]:
+    """For a confluent-kafka admin client."""
+    return _connection(cluster, client_id)
 
 
 def librdkafka_producer_config(cluster: Cluster, client_id: str, transaction_limit_s: float | None = None) -> dict[str, Any]:
@@ -258,31 +281,3 @@ class Heard:
             except Wrong as wrong:
                 return self._cluster.closed(f"broker {address}: {wrong}", *wrong.names)
         return None
-
-
-class _TokenProvider(AbstractTokenProvider):  # type: ignore[misc] # kafka-python has no types
-    """Tokens for kafka-python."""
-
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
-
-    def token(self) -> str:
-        return self._tokens.last().text.get_secret_value()
-
-
-def kafka_python_config(cluster: Cluster, client_id: str) -> dict[str, Any]:
-    """For kafka-python's admin client."""
-    security = cluster.security
-    config: dict[str, Any] = {
-        "bootstrap_servers": cluster.bootstrap.split(","),
-        "client_id": client_id,
-        "security_protocol": security.protocol,
-    }
-    if security.tls is not None:
-        config |= {"ssl_context": security.tls.context()}
-    if security.sasl is not None:
-        config |= {"sasl_mechanism": security.sasl.mechanism, "sasl_plain_username": security.sasl.username}
-        config |= {"sasl_plain_password": _shown(security.sasl.password)}
-        if security.sasl.tokens is not None:
-            config |= {"sasl_oauth_token_provider": _TokenProvider(security.sasl.tokens)}
-    return config

@@ -1,6 +1,6 @@
 """Looking at a broker's listener: why does a client not get through?
 
-librdkafka and kafka-python have one text for most of what can be wrong with a certificate, and none for a listener of another
+librdkafka has one text for most of what can be wrong with a certificate, and none for a listener of another
 security protocol. Python's TLS tells them apart, and two small requests of Kafka do the rest.
 """
 

@@ -17,6 +17,7 @@ from protocol.stream_spec import OffsetRange
 from transport.clients import (
     FOLLOW_WAIT_MS,
     FORBIDDEN,
+    PASSING,
     READ_COMMITTED,
     READ_WAIT_MS,
     Cluster,
@@ -210,7 +211,7 @@ class Reader:
                 f"offset {message.offset()} of {topic}[{partition}] is gone: its log holds offsets {low} to {high - 1}; "
                 "retention has removed it, or the topic was made anew"
             )
-        if not (error.retriable() or error.code() in _PASSING):
+        if not (error.retriable() or error.code() in PASSING):
             raise self._failed(error, f"reading {topic}[{partition}]", f"READ on topic {topic}")
         return -1
 
@@ -263,7 +264,7 @@ class Reader:
                 return call(POLL_S)
             except KafkaException as exc:
                 error: Any = exc.args[0]
-                if not (error.retriable() or error.code() in _PASSING):
+                if not (error.retriable() or error.code() in PASSING):
                     raise self._failed(error, doing, needed) from exc
                 patience.tick()
                 self._heard.check()
@@ -298,23 +299,3 @@ class Reader:
 
 def _describe(topic: str) -> str:
     return f"DESCRIBE on topic {topic}, as READ and WRITE do"
-
-
-_PASSING = frozenset(
-    {
-        ClientError._TRANSPORT,
-        ClientError._TIMED_OUT,
-        ClientError._ALL_BROKERS_DOWN,
-        ClientError._DESTROY_BROKER,  # that of a broker which is away, when its addresses are asked anew
-        ClientError._RESOLVE,
-        ClientError._UNKNOWN_PARTITION,
-        ClientError._WAIT_COORD,
-        ClientError.REQUEST_TIMED_OUT,
-        ClientError.UNKNOWN_TOPIC_OR_PART,
-        ClientError.LEADER_NOT_AVAILABLE,
-        ClientError.NOT_LEADER_FOR_PARTITION,
-        ClientError.NOT_COORDINATOR,
-        ClientError.COORDINATOR_NOT_AVAILABLE,
-        ClientError.COORDINATOR_LOAD_IN_PROGRESS,
-    }
-)

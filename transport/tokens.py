@@ -50,7 +50,7 @@ class Source(Protocol):
 
 @final
 class Tokens:
-    """The tokens of one client. Both Kafka clients ask for them, from threads of their own.
+    """The tokens of one client. Kafka's clients ask for them, from threads of their own.
 
     Attributes:
         fault: why the last try to get one failed; None where it did not.

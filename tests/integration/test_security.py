@@ -131,6 +131,11 @@ def send(edge: Cluster) -> None:
         writer.send("replies", [(b"k", b"v")])
 
 
+def look(edge: Cluster) -> None:
+    with Admin(edge, "g", LIMIT_S) as admin:
+        admin.topic_id("replies")
+
+
 def foreign(_kafka: SecureKafka) -> dict[str, str]:
     return {"SECURITY_PROTOCOL": "SSL", "SSL_CA": Authority().certificate}
 
@@ -233,7 +238,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("part", [connect, send])
+@pytest.mark.parametrize("part", [connect, send, look])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_where_there_is_no_way_in_it_is_told_at_once(secure: SecureKafka, part: Callable[[Cluster], None], fault: str) -> None:
     listener, variables, expected = FAULTS[fault]
@@ -382,8 +387,8 @@ def test_a_topic_of_which_nothing_may_be_known_is_not_waited_for(secure: SecureK
 @pytest.mark.parametrize(
     ("state", "operations", "needed"),
     [
-        ("missing", ["DESCRIBE"], "DESCRIBE_CONFIGS"),
-        ("missing", ["DESCRIBE", "DESCRIBE_CONFIGS"], "CREATE"),
+        ("missing", ["DESCRIBE"], "CREATE"),
+        ("missing", ["DESCRIBE", "CREATE"], "DESCRIBE_CONFIGS"),
         ("there", ["DESCRIBE"], "DESCRIBE_CONFIGS"),
         ("there", ["DESCRIBE", "DESCRIBE_CONFIGS"], "ALTER_CONFIGS"),
     ],

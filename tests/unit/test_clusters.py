@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 import time
 from collections.abc import Mapping
@@ -15,10 +14,9 @@ from config import Settings
 from protocol.errors import AccessError, SettingsError
 from tests.support.certificates import Authority, encrypted
 from tests.support.environments import job
-from transport.clients import kafka_python_config, librdkafka_config, librdkafka_producer_config
+from transport.clients import librdkafka_admin_config, librdkafka_config, librdkafka_producer_config
 from transport.security import Security
 from transport.tokens import UNKNOWN_LIFETIME_S, Given
-from utils import configure_logging
 
 PASSWORD = "hunter-2-and-more"  # noqa: S105 - a test's
 AUTHORITY = Authority()
@@ -53,7 +51,6 @@ def test_without_more_settings_both_are_spoken_to_as_before() -> None:
     both = settings()
     assert both.cloud.security == both.data.security == Security()
     assert librdkafka_config(both.cloud, "g", 5)["security.protocol"] == "PLAINTEXT"
-    assert kafka_python_config(both.cloud, "g")["security_protocol"] == "PLAINTEXT"
 
 
 @pytest.mark.parametrize("absent", ["", "None"])
@@ -77,16 +74,11 @@ def test_the_two_clusters_have_nothing_of_one_another() -> None:
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "scram-sha-512"])
-def test_a_user_and_a_password_reach_both_clients(mechanism: str) -> None:
+def test_a_user_and_a_password_reach_all_clients(mechanism: str) -> None:
     edge = settings(USER, {"DATA_SASL_MECHANISM": mechanism}).data
-    for config in (librdkafka_config(edge, "g", 5), librdkafka_producer_config(edge, "g")):
+    for config in (librdkafka_config(edge, "g", 5), librdkafka_producer_config(edge, "g"), librdkafka_admin_config(edge, "g")):
         told = {name: config[name] for name in ("security.protocol", "sasl.mechanism", "sasl.username", "sasl.password")}
         assert list(told.values()) == ["SASL_PLAINTEXT", mechanism.upper(), "edge", PASSWORD]
-    config = kafka_python_config(edge, "g")
-    told = {
-        name: config[name] for name in ("security_protocol", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password")
-    }
-    assert list(told.values()) == ["SASL_PLAINTEXT", mechanism.upper(), "edge", PASSWORD]
 
 
 def test_a_secret_may_be_a_file_and_its_last_line_end_is_none_of_it(tmp_path: Path) -> None:
@@ -99,11 +91,12 @@ def test_a_secret_may_be_a_file_and_its_last_line_end_is_none_of_it(tmp_path: Pa
     assert config["ssl.ca.pem"].endswith(AUTHORITY.certificate)
 
 
-def test_a_client_certificate_reaches_both_clients() -> None:
+def test_a_client_certificate_reaches_clients_and_the_look_at_a_listener() -> None:
     edge = settings(MUTUAL).data
     config = librdkafka_config(edge, "g", 5)
     assert (config["ssl.certificate.pem"], config["ssl.key.pem"]) == (CERTIFICATE, KEY)
-    context = kafka_python_config(edge, "g")["ssl_context"]
+    assert edge.security.tls is not None
+    context = edge.security.tls.context()
     assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
     [trusted] = context.get_ca_certs()
     assert tuple(part for part in trusted["subject"] if part[0][0] == "organizationName") == ((("organizationName", "test"),),)
@@ -120,20 +113,6 @@ def test_no_secret_stands_in_a_repr(variables: dict[str, str]) -> None:
     for shown in (repr(both), str(both), repr(both.data), f"{both.data}", both.summary(), repr(both.data.security)):
         assert PASSWORD not in shown
         assert KEY.splitlines()[1] not in shown
-
-
-def test_what_kafka_python_tells_of_its_passwords_is_not_logged_at_any_level() -> None:
-    before = {name: logging.getLogger(name).level for name in ("", "kafka", "librdkafka", "tensorflow", "avro", "absl", "h5py")}
-    handlers = logging.getLogger().handlers[:]
-    try:
-        for level in ("DEBUG", "INFO"):
-            configure_logging(level)
-            assert not logging.getLogger("kafka.net.connection").isEnabledFor(logging.DEBUG)
-            assert not logging.getLogger("kafka.admin.client").isEnabledFor(logging.DEBUG)
-    finally:
-        logging.getLogger().handlers[:] = handlers
-        for name, level_before in before.items():
-            logging.getLogger(name).setLevel(level_before)
 
 
 @pytest.mark.parametrize(

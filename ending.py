@@ -21,6 +21,7 @@ from types import FrameType, TracebackType
 from typing import NoReturn, Self, final
 
 from protocol.errors import Stopped
+from protocol.words import in_a_line
 from utils import in_background
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class LastWords:
 
     def tell(self, level: int, *lines: str) -> None:
         """Say why, in lines that name cause, place and remedy. No lines: nothing has failed."""
+        lines = tuple(map(in_a_line, lines))
         if self._path is not None:
             try:
                 _write(self._path, _fitted("\n".join(lines)))
@@ -167,7 +169,9 @@ class Stopping:
 
 def end_process(status: int) -> NoReturn:
     """End with a status, at once: work in the background is not waited for."""
-    logging.shutdown()
-    sys.stdout.flush()
+    # A log on a full disk, a reader that is gone, or no output at all (None) must not cost the status.
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        logging.shutdown()
+        sys.stdout.flush()
     # A thread that loads TensorFlow does not survive the way in which Python ends.
     os._exit(status)

@@ -12,7 +12,9 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, final
+
+from protocol.words import in_a_line
 
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUPS_OF_PROCESS = Path("/proc/self/cgroup")
@@ -35,9 +37,20 @@ def configure_logging(level: str) -> None:
     """Send the log to standard output, one line an event, in the pod's order of things."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a character that it cannot write must not cost the line
-    logging.basicConfig(format=LOG_FORMAT, level=level, stream=sys.stdout, force=True)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_OneLine(LOG_FORMAT))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     for name, least in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(logging.NOTSET if level == "DEBUG" else least)
+
+
+@final
+class _OneLine(logging.Formatter):
+    """Keeps what is told on its line, since others name what it tells of; a traceback has its lines below."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = in_a_line(record.message)
+        return super().formatMessage(record)
 
 
 def memory_bytes(cgroups: Path = CGROUPS, of_process: Path = CGROUPS_OF_PROCESS) -> int:

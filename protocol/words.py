@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 MOST_SHOWN = 100  # characters
+MOST_IN_LINE = 8_000  # characters; container runtimes cut a line of a log at 16 KiB
+_CUT = " … "
 
 
 def shown(text: object) -> str:
@@ -10,3 +12,13 @@ def shown(text: object) -> str:
     whole = str(text)
     start = repr(whole[:MOST_SHOWN])[1:-1]
     return start if len(whole) <= MOST_SHOWN else f"{start}…"
+
+
+def in_a_line(text: str) -> str:
+    """A text as one line: what would break a line or a terminal as an escape, and its middle left out where it is long.
+
+    Of an error the end says where it stands and what to do.
+    """
+    line = text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    half = (MOST_IN_LINE - len(_CUT)) // 2
+    return line if len(line) <= MOST_IN_LINE else f"{line[:half]}{_CUT}{line[-half:]}"

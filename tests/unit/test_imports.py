@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "config": {"clusters", "decoders", "protocol", "sieve", "transport.clients", "variables"},
     "clusters": {"transport.clients", "transport.security", "transport.tokens", "variables"},
     "variables": set(),
-    "utils": set(),
+    "utils": {"protocol"},
     "ending": {"protocol", "utils"},
     "KafkaModelEngine": {"protocol", "training"},
     "FederatedKafkaMLAggregationSink": {"protocol", "transport.interfaces"},

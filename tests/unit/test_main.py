@@ -94,6 +94,23 @@ def test_a_fault_that_nobody_expected_keeps_its_traceback_before_the_last_line(
     assert message.read_text() == line
 
 
+def test_what_others_have_named_breaks_no_line(message: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert failing(ModelError("layer a\n2026 ERROR   b\x1b[2J\u2028\ud800"), message) == 76
+    line = r"layer a\n2026 ERROR   b\x1b[2J\u2028\ud800"
+    assert capsys.readouterr().out.endswith(f" ERROR   {line}\n")
+    assert message.read_text() == line
+    logging.getLogger("any").warning("round %s", "done\nend")
+    assert capsys.readouterr().out.endswith(" WARNING round done\\nend\n")
+
+
+def test_of_a_line_that_is_too_long_the_middle_is_left_out(message: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    failing(ModelError("what" + "x" * 100_000 + "where"), message)
+    line = capsys.readouterr().out
+    assert len(line) < 8_100
+    assert " ERROR   whatxx" in line
+    assert line.endswith("xxwhere\n")
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_in_its_status_and_one_line(
     number: signal.Signals, status: int, message: Path, capsys: pytest.CaptureFixture[str]

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from transport.clients import Cluster
 from transport.security import Sasl, Security, Tls
-from transport.tokens import Given, Tokens, TokenServer
+from transport.tokens import TOKEN, Given, Tokens, TokenServer
 from variables import Environment
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
@@ -29,7 +31,9 @@ BY_TOKEN_SERVER = ("SASL_TOKEN_URL", "SASL_CLIENT_ID", "SASL_CLIENT_SECRET", "SA
 BY_SASL = ("SASL_MECHANISM", *BY_PASSWORD, *BY_TOKEN, *BY_TOKEN_SERVER)
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
-_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[!-~]*)?")
+_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(?:/[!-~]*)?")
+_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_SCOPE = re.compile(r"[!-~]+( [!-~]+)*")
 _MAX_PORT = 65_535
 _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 _KEY = re.compile(r"-----BEGIN ((ENCRYPTED|RSA|EC) )?PRIVATE KEY-----")
@@ -97,8 +101,8 @@ class _Reader:
             return False
         try:
             tls.context()
-        except ssl.SSLError as exc:
-            if exc.reason == "KEY_VALUES_MISMATCH":
+        except (ssl.SSLError, ValueError) as exc:  # a password that is too long is the second
+            if getattr(exc, "reason", None) == "KEY_VALUES_MISMATCH":
                 self._note("SSL_KEY", f"is not the key of {self._name('SSL_CERTIFICATE')}: give the two that belong together")
             elif tls.key_password is not None:
                 self._note("SSL_KEY_PASSWORD", f"does not open {self._name('SSL_KEY')}, or that cannot be read")
@@ -129,7 +133,7 @@ class _Reader:
         url = self._url()
         client_id = self._needed("SASL_CLIENT_ID", "the client's id at the token endpoint")
         client_secret = self._needed("SASL_CLIENT_SECRET", "the client's secret at the token endpoint")
-        scope = self.env.text(self._name("SASL_SCOPE"))
+        scope = self.env.read(self._name("SASL_SCOPE"), _scope)
         context = ssl.create_default_context()
         if tls is not None and tls.ca is not None:
             context.load_verify_locations(cadata=tls.ca)
@@ -146,6 +150,8 @@ class _Reader:
 
     def _given_token(self) -> Tokens | None:
         text = self._needed("SASL_TOKEN", f"the token, or {self._name('SASL_TOKEN_URL')}")
+        if self._are_good("SASL_TOKEN") and not TOKEN.fullmatch(text.strip()):
+            self._note("SASL_TOKEN", "holds no token: expected one word of letters, digits and signs")
         if not self._are_good("SASL_TOKEN"):
             return None
         file = self.env.text(self._name("SASL_TOKEN") + FILE)
@@ -197,11 +203,28 @@ def _bootstrap(text: str) -> str:
     addresses = [part.strip() for part in text.split(",")]
     for address in addresses:
         match = _ADDRESS.fullmatch(address)
-        if match is None or not 0 < int(match[2]) <= _MAX_PORT:
+        if match is None or not _is_place(match[1], match[2]):
             raise ValueError(
                 f"holds {address!r}, which is no host:port: give e.g. kafka-edge:9092, comma-separated where several"
             )
     return ",".join(addresses)
+
+
+def _is_place(host: str, port: str) -> bool:
+    """Whether a host, of which the outline is right, is a name or an address, and the port one too."""
+    if not 0 < int(port) <= _MAX_PORT:
+        return False
+    if not host.startswith("["):
+        return _HOST.fullmatch(host) is not None
+    with suppress(ValueError):
+        return bool(IPv6Address(host[1:-1]).packed)
+    return False
+
+
+def _scope(text: str) -> str:
+    if not _SCOPE.fullmatch(text):
+        raise ValueError("is no scope: give words of letters, digits and signs, with a space between two")
+    return text
 
 
 def _protocol(text: str) -> str:
@@ -217,6 +240,7 @@ def _mechanism(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    if not _URL.fullmatch(text):
+    match = _URL.fullmatch(text)
+    if match is None or not _is_place(match[1], match[2] or "443"):
         raise ValueError("is no address of a token endpoint: give e.g. https://tokens.example/oauth2/token")
     return text

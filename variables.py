@@ -12,7 +12,10 @@ from typing import TypeVar, cast
 TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes' default terminationMessagePath
 MAX_SHOWN = 100  # characters of a wrong value
 MAX_LIMIT_S = 31_536_000.0  # a year
+MAX_SECRET_BYTES = 1_048_576  # of a file; the certificates of a system have a quarter of it
 WHOLE = re.compile(r"[0-9]{1,18}")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # ends a text in C; so Python has bytes of a variable that are no UTF-8
+_PATH = re.compile(r"/[ -~]{0,254}")
 _ABSENT = ("", "None")  # the backend writes Python's None for what a data source left out
 _MEMORY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(%|[KMGT]i?|k)?")
 _UNITS = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -75,19 +78,31 @@ class Environment:
         text = None if self.text(name) is None else self._environ[name].rstrip("\r\n")
         path = self.text(name + suffix)
         if path is None:
-            return text
+            return None if text is None else self._secret(name, name, text)
         if text is not None:
             self.note(name, f"{name} is set, and {name}{suffix} too: give one of the two")
             return None
+        # What is no path may be the secret itself, put there by mistake.
+        shown = f"{name}{suffix}={path!r}" if _PATH.fullmatch(path) else f"{name}{suffix}, which is to hold the path of a file,"
         try:
-            content = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as exc:
+            with Path(path).open("rb") as file:
+                content = file.read(MAX_SECRET_BYTES + 1)
+            text = content.decode("utf-8-sig").rstrip("\r\n")
+        except (OSError, ValueError) as exc:
             why = exc.strerror if isinstance(exc, OSError) else "it is no text"
-            self.note(name, f"{name}{suffix}={path!r} cannot be read ({why}): mount a file there that this process may read")
+            self.note(name, f"{shown} cannot be read ({why}): mount a file there that this process may read")
             return None
-        if not content:
-            self.note(name, f"{name}{suffix}={path!r} is empty: expected what {name} would hold")
-        return content or None
+        if not text or len(content) > MAX_SECRET_BYTES:
+            what = f"has more than {MAX_SECRET_BYTES} bytes" if text else "is empty"
+            self.note(name, f"{shown} {what}: expected what {name} would hold")
+            return None
+        return self._secret(name, shown, text)
+
+    def _secret(self, name: str, shown: str, text: str) -> str | None:
+        if _NO_TEXT.search(text):
+            self.note(name, f"{shown} holds a byte of 0, or bytes that are no UTF-8: expected a text")
+            return None
+        return text
 
     def read(self, name: str, parse: Callable[[str], T], *, default: T | None = None, remedy: str = "") -> T:
         """The parsed value, or the default where it is absent. A remedy in place of a default makes absence a fault.

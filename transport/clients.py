@@ -218,11 +218,16 @@ def _shown(secret: SecretStr | None) -> str | None:
 
 @final
 class Heard:
-    """What a librdkafka client tells of its connections, of which the last is the reason why a broker does not answer."""
+    """What a librdkafka client tells of its connections, of which the last is the reason why a broker does not answer.
 
-    def __init__(self, cluster: Cluster) -> None:
+    Args:
+        answer_limit_s: the longest wait for a first token.
+    """
+
+    def __init__(self, cluster: Cluster, answer_limit_s: float = 0.0) -> None:
         self.last = "no broker answered"
         self._cluster = cluster
+        self._limit_s = answer_limit_s
         self._refusal: AccessError | None = None
         self._unclear: list[str] = []  # addresses of brokers that cannot be reached, for a reason that is not told
         self._probed = 0.0
@@ -236,7 +241,7 @@ class Heard:
         options = {"error_cb": self._on_error, "logger": logging.getLogger("librdkafka")}
         sasl = self._cluster.security.sasl
         if sasl is not None and sasl.tokens is not None:
-            sasl.tokens.fetch()  # here, where an error has a way out
+            sasl.tokens.first(self._limit_s)  # here, where an error has a way out
             options["oauth_cb"] = _librdkafka_token(sasl.tokens)
         return options
 

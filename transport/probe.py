@@ -10,6 +10,7 @@ import contextlib
 import socket
 import ssl
 import struct
+import time
 
 from transport.security import Security
 
@@ -98,7 +99,10 @@ def _lets_in(broker: socket.socket, *, has_user: bool) -> bool:
 
 
 def _connected(place: tuple[str, int]) -> socket.socket:
-    return socket.create_connection(place, timeout=CONNECT_LIMIT_S)
+    try:
+        return socket.create_connection(place, timeout=CONNECT_LIMIT_S)
+    except UnicodeError as exc:  # so Python tells of a name that nobody can have
+        raise OSError(f"{place[0]} is no name of a machine") from exc
 
 
 def _answers(broker: socket.socket, kind: int, body: bytes = b"") -> bool:
@@ -113,9 +117,10 @@ def _answers(broker: socket.socket, kind: int, body: bytes = b"") -> bool:
 
 
 def _received(broker: socket.socket, size: int) -> bytes:
-    """So many bytes, at most a page; fewer where the connection ends."""
-    parts = b""
-    while len(parts) < min(size, 65_536) and (part := broker.recv(min(size, 65_536) - len(parts))):
+    """So many bytes, at most a page; fewer where the connection ends, or where they are long in coming."""
+    parts, deadline = b"", time.monotonic() + CONNECT_LIMIT_S
+    wanted = min(size, 65_536)
+    while len(parts) < wanted and time.monotonic() < deadline and (part := broker.recv(wanted - len(parts))):
         parts += part
     return parts
 

@@ -59,7 +59,7 @@ class Reader:
         self._isolation: Isolation = isolation
         self._limit_s = answer_limit_s
         self._group = group
-        self._heard = Heard(cluster)
+        self._heard = Heard(cluster, answer_limit_s)
         self._consumer: Any = None  # made on entry
         self._follower: Any = None  # made when first something is followed
         self._group_refusal: tuple[ClientError, float] | None = None  # and when it was heard first

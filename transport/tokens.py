@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import ssl
 import threading
 import time
@@ -11,6 +13,7 @@ import urllib.parse
 import urllib.request
 from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -19,10 +22,14 @@ from typing import Any, Protocol, final
 from pydantic import SecretStr
 
 from protocol.errors import AccessError, KafkaError, WorkerError
+from transport.patience import Patience
 
 ANSWER_LIMIT_S = 10.0
 MAX_ANSWER_BYTES = 1_048_576
 UNKNOWN_LIFETIME_S = 300.0  # of a token that does not say when it ends
+MAX_LIFETIME_S = 86_400.0  # one that is good for longer is fetched anew all the same
+RETRY_S = 1.0
+TOKEN = re.compile(r"[!-~]+")
 SPENT = 0.7  # share of its life after which another one is fetched; librdkafka asks for one after 0.8
 AGAIN_S = 10.0  # so long after a failure it is tried again
 MAX_SHOWN = 100  # characters of a server's reason
@@ -77,6 +84,23 @@ class Tokens:
             self.fault = None
             return self._token
 
+    def first(self, limit_s: float) -> Token:
+        """The same, of a source that is asked until one can be had, or the limit is over.
+
+        Raises:
+            WorkerError: as the source has it.
+        """
+        deadline = time.monotonic() + limit_s
+        patience = Patience("a token", None)
+        while True:
+            try:
+                return self.fetch()
+            except KafkaError as exc:
+                if time.monotonic() + RETRY_S > deadline:
+                    raise KafkaError(f"{exc}; it was asked for {limit_s:g} s, ANSWER_LIMIT_S sets the limit") from exc
+            patience.tick()
+            time.sleep(RETRY_S)
+
     def last(self) -> Token:
         """The same, for callers that cannot take an error: after one it is `fault`, and they get what there was.
 
@@ -102,26 +126,31 @@ class Given:
         text = self._read()
         until = _end(text)
         if until is not None and until <= time.time():
-            ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(until))
+            ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(until, 0)))
             raise AccessError(f"the token in {self.name} is good until {ended} alone, and that has passed: give a newer one")
-        return Token(SecretStr(text), time.time() + UNKNOWN_LIFETIME_S if until is None else until)
+        now = time.time()
+        return Token(SecretStr(text), now + UNKNOWN_LIFETIME_S if until is None else min(until, now + MAX_LIFETIME_S))
 
     def _read(self) -> str:
         if self.file is None:
             return "" if self.text is None else self.text.get_secret_value()
         try:
-            return self.file.read_text(encoding="ascii").strip()
+            text = self.file.read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeError) as exc:
             raise AccessError(f"{self.name}={self.file} cannot be read ({exc}): mount the token there") from exc
+        if not TOKEN.fullmatch(text):
+            raise AccessError(f"{self.name}={self.file} holds no token: expected one word of letters, digits and signs")
+        return text
 
 
 def _end(text: str) -> float | None:
     """When a JSON web token says that it ends (RFC 7519); None where it does not, or is something else."""
     try:
         claims = json.loads(urlsafe_b64decode(text.split(".")[1] + "=="))
-        return float(claims["exp"])
-    except (IndexError, KeyError, TypeError, ValueError):
+        until = float(claims["exp"])
+    except (IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
         return None
+    return None if math.isnan(until) else until
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +160,7 @@ class TokenServer:
     Attributes:
         name: gives the whole name of a variable, for an error.
         context: whose certificates are trusted, where its address is https.
+        limit_s: for its whole answer.
     """
 
     name: Callable[[str], str]
@@ -139,9 +169,22 @@ class TokenServer:
     client_secret: SecretStr
     scope: str | None
     context: ssl.SSLContext
+    limit_s: float = ANSWER_LIMIT_S
 
     def __call__(self) -> Token:
         where = f"the token server ({self.name('SASL_TOKEN_URL')}={self.url})"
+        # From beside: Python's limit is for each piece of an answer, and a server may send it byte by byte.
+        asking = ThreadPoolExecutor(1, "token")
+        try:
+            return asking.submit(self._fetch, where).result(self.limit_s)
+        except TimeoutError as exc:
+            raise KafkaError(
+                f"{where} has not answered within {self.limit_s:g} s: is it up, and is the address right?"
+            ) from exc
+        finally:
+            asking.shutdown(wait=False)
+
+    def _fetch(self, where: str) -> Token:
         try:
             answer = self._ask()
         except urllib.error.HTTPError as exc:
@@ -163,7 +206,7 @@ class TokenServer:
         headers = {"Authorization": f"Basic {b64encode(':'.join(pair).encode()).decode()}", "Accept": "application/json"}
         request = urllib.request.Request(self.url, urllib.parse.urlencode(fields).encode(), headers)  # noqa: S310 - http or https, see the settings
         opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=self.context), _NoRedirection)
-        with opener.open(request, timeout=ANSWER_LIMIT_S) as response:
+        with opener.open(request, timeout=self.limit_s) as response:
             return bytes(response.read(MAX_ANSWER_BYTES))
 
     def _refusal(self, where: str, exc: urllib.error.HTTPError) -> WorkerError:
@@ -171,7 +214,7 @@ class TokenServer:
             return KafkaError(f"{where} cannot answer now: HTTP status {exc.code}")
         try:
             reason = str(json.loads(exc.read(MAX_ANSWER_BYTES))["error"])[:MAX_SHOWN]
-        except (OSError, KeyError, TypeError, ValueError):
+        except (OSError, KeyError, RecursionError, TypeError, ValueError):
             reason = exc.reason
         return AccessError(
             f"{where} gives no token to client {self.client_id!r}: HTTP status {exc.code}, {reason}; check "
@@ -182,10 +225,10 @@ class TokenServer:
         try:
             found = json.loads(answer)
             text = found["access_token"]
-            lifetime_s = float(found.get("expires_in", UNKNOWN_LIFETIME_S))
-        except (AttributeError, KeyError, TypeError, ValueError):
+            lifetime_s = min(float(found.get("expires_in", UNKNOWN_LIFETIME_S)), MAX_LIFETIME_S)
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
             text, lifetime_s = None, 0.0
-        if not isinstance(text, str) or not lifetime_s > 0:
+        if not isinstance(text, str) or not TOKEN.fullmatch(text) or not lifetime_s > 0:
             raise AccessError(f"{where} answers with something that holds no token: is that a token endpoint of OAuth 2.0?")
         return Token(SecretStr(text), time.time() + lifetime_s)
 

@@ -62,7 +62,7 @@ class Writer:
         self._config = librdkafka_producer_config(cluster, client_id, transactions.limit_s if transactions else None)
         # A call that sends an offset along is back when its request is, whatever limit the call is given.
         self._config |= {"socket.timeout.ms": int(min(answer_limit_s, REQUEST_LIMIT_S) * 1000)}
-        self._heard = Heard(cluster)
+        self._heard = Heard(cluster, answer_limit_s)
         self._producer: Any = None  # made on entry
         self._begun: float | None = None  # when the open transaction was
         self._asking = ThreadPoolExecutor(1, "asking")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import secrets
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from clusters import read_cluster
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
@@ -33,6 +36,7 @@ from transport.probe import probe
 from transport.reader import Reader
 from transport.security import Security
 from transport.tokens import Tokens
+from transport.tokens import TokenServer as Source
 from transport.writer import Transactions, Writer
 from variables import Environment
 
@@ -583,6 +587,12 @@ def test_a_token_server_is_asked_as_its_standard_has_it() -> None:
         (200, b"<html>", AccessError, r"holds no token: is that a token endpoint of OAuth 2\.0\?$"),
         (200, {"access_token": 7}, AccessError, r"holds no token"),
         (200, {"access_token": "abc", "expires_in": 0}, AccessError, r"holds no token"),
+        (200, b'{"access_token": "abc", "expires_in": ' + b"9" * 400 + b"}", AccessError, r"holds no token"),
+        (200, b"[" * 100_000, AccessError, r"holds no token"),
+        (400, b"[" * 100_000, AccessError, r"HTTP status 400, Bad Request; check "),
+        (200, {"access_token": ""}, AccessError, r"holds no token"),
+        (200, {"access_token": "abc\x01auth=Bearer def"}, AccessError, r"holds no token"),
+        (200, b'{"access_token": "\\ud800"}', AccessError, r"holds no token"),
         (302, b"", AccessError, r"HTTP status 302, Found; check "),
     ],
 )
@@ -601,6 +611,46 @@ def test_a_token_server_that_is_not_there_may_come_back() -> None:
         pass
     with pytest.raises(KafkaError, match=r"does not answer: .*refused; is it up, and is the address right\?$"):
         tokens(server).fetch()
+
+
+def test_a_token_server_that_comes_up_later_is_waited_for() -> None:
+    with token_server() as server:
+        server.status, server.answer = 503, {"access_token": "abc"}
+
+        def come_up() -> None:
+            while not server.asked:
+                time.sleep(0.01)
+            server.status = 200
+
+        threading.Thread(target=come_up, daemon=True).start()
+        assert tokens(server).first(20).text.get_secret_value() == "abc"
+        assert len(server.asked) == 2
+
+
+def test_a_token_server_that_does_not_come_up_is_waited_for_up_to_the_limit() -> None:
+    with token_server() as server:
+        server.status = 503
+        with pytest.raises(KafkaError, match=r"HTTP status 503; it was asked for 1\.5 s, ANSWER_LIMIT_S sets the limit$"):
+            tokens(server).first(1.5)
+        assert len(server.asked) == 2
+
+
+def test_a_token_server_that_answers_byte_by_byte_has_a_limit_for_the_whole() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+        def drip() -> None:
+            with listener.accept()[0] as asking, contextlib.suppress(OSError):
+                asking.recv(65_536)
+                asking.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+                while True:
+                    asking.sendall(b" ")
+                    time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        server = Source("DATA_".__add__, url, "edge", SecretStr("s3cret"), None, ssl.create_default_context(), limit_s=0.3)
+        with pytest.raises(KafkaError, match=rf"\(DATA_SASL_TOKEN_URL={url}\) has not answered within 0\.3 s: "):
+            server()
 
 
 def test_a_token_server_is_trusted_by_the_clusters_authority_and_by_no_other() -> None:

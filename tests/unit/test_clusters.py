@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ssl
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from clusters import BY_SASL, BY_TLS
 from config import Settings
@@ -153,6 +155,36 @@ def test_no_secret_stands_in_a_repr(variables: dict[str, str]) -> None:
             "DATA_SASL_PASSWORD_FILE='/dev/null' is empty: expected what DATA_SASL_PASSWORD would hold",
         ),
         (
+            USER | {"DATA_SASL_PASSWORD": None, "DATA_SASL_PASSWORD_FILE": PASSWORD},
+            "DATA_SASL_PASSWORD_FILE, which is to hold the path of a file, cannot be read (No such file or directory): "
+            "mount a file there that this process may read",
+        ),
+        (
+            MUTUAL | {"DATA_SSL_KEY": None, "DATA_SSL_KEY_FILE": KEY * 20},
+            "DATA_SSL_KEY_FILE, which is to hold the path of a file, cannot be read (File name too long): "
+            "mount a file there that this process may read",
+        ),
+        (
+            USER | {"DATA_SASL_PASSWORD_FILE": "/dev/zero", "DATA_SASL_PASSWORD": None},
+            "DATA_SASL_PASSWORD_FILE='/dev/zero' has more than 1048576 bytes: expected what DATA_SASL_PASSWORD would hold",
+        ),
+        (
+            USER | {"DATA_SASL_PASSWORD": f"{PASSWORD}\udcff"},
+            "DATA_SASL_PASSWORD holds a byte of 0, or bytes that are no UTF-8: expected a text",
+        ),
+        (
+            TOKENS | {"DATA_SASL_TOKEN": f"Bearer {PASSWORD}"},
+            "DATA_SASL_TOKEN holds no token: expected one word of letters, digits and signs",
+        ),
+        (
+            SERVER | {"DATA_SASL_SCOPE": "kafka  read"},
+            "DATA_SASL_SCOPE='kafka  read' is no scope: give words of letters, digits and signs, with a space between two",
+        ),
+        (
+            MUTUAL | {"DATA_SSL_KEY": encrypted(KEY, PASSWORD), "DATA_SSL_KEY_PASSWORD": "long" * 1_000},
+            "DATA_SSL_KEY_PASSWORD does not open DATA_SSL_KEY, or that cannot be read",
+        ),
+        (
             USER | {"DATA_SASL_TOKEN": PASSWORD},
             "DATA_SASL_TOKEN is set, and DATA_SASL_MECHANISM=PLAIN takes no token: leave it out, or choose OAUTHBEARER",
         ),
@@ -236,11 +268,49 @@ def test_what_contradicts_or_is_not_there_is_named_with_its_remedy(changes: dict
     assert faults(changes) == [fault]
 
 
-def test_a_file_of_bytes_is_no_secret(tmp_path: Path) -> None:
-    (tmp_path / "password").write_bytes(b"\xff\xfe\x00")
+@pytest.mark.parametrize("address", ["a..b", ".", "[::::]", "[1.2.3.4]", f"{'x' * 64}.example", ".".join(["x" * 60] * 5)])
+def test_a_name_that_no_machine_can_have_is_no_address(address: str) -> None:
+    for name, text, what in (
+        ("DATA_BOOTSTRAP_SERVERS", f"{address}:9092", "no host:port"),
+        ("DATA_SASL_TOKEN_URL", f"https://{address}/token", "no address of a token endpoint"),
+    ):
+        [fault] = faults(SERVER, {name: text})
+        assert fault.startswith(f"{name}=")
+        assert what in fault
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1]:8080/a?b=c", "https://tokens.example.", "http://127.0.0.1:65535", "https://a_b/~"]
+)
+def test_addresses_of_token_endpoints_are_taken(url: str) -> None:
+    settings(SERVER, {"DATA_SASL_TOKEN_URL": url})
+
+
+@pytest.mark.parametrize("url", ["http://a:0/", "http://a:65536/", "ftp://a/", "https://a/ b"])
+def test_what_is_no_address_of_a_token_endpoint_is_named(url: str) -> None:
+    [fault] = faults(SERVER, {"DATA_SASL_TOKEN_URL": url})
+    assert fault.startswith(f"DATA_SASL_TOKEN_URL={url!r} is no address of a token endpoint: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"\xff\xfe\x00", "cannot be read (it is no text): mount a file there that this process may read"),
+        (b"hunter\x002", "holds a byte of 0, or bytes that are no UTF-8: expected a text"),
+    ],
+)
+def test_a_file_of_bytes_is_no_secret(content: bytes, fault: str, tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(content)
     named = {"DATA_SASL_PASSWORD": None, "DATA_SASL_PASSWORD_FILE": str(tmp_path / "password")}
-    [fault] = faults(USER, named)
-    assert fault.endswith("password' cannot be read (it is no text): mount a file there that this process may read")
+    assert faults(USER, named) == [f"DATA_SASL_PASSWORD_FILE='{tmp_path}/password' {fault}"]
+
+
+@pytest.mark.parametrize("content", ["\ufeffpä ss\r\n", "pä ss\n\n", "pä ss"])
+def test_what_editors_put_around_a_secret_is_none_of_it(content: str, tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(content.encode())
+    named = {"DATA_SASL_PASSWORD": None, "DATA_SASL_PASSWORD_FILE": str(tmp_path / "password")}
+    edge = Settings.from_env(job(**(USER | named))).data
+    assert librdkafka_config(edge, "g", 5)["sasl.password"] == "pä ss"
 
 
 def test_the_faults_of_both_clusters_are_told_with_all_others_and_show_no_secret() -> None:
@@ -267,3 +337,32 @@ def test_a_token_in_a_file_is_read_anew(tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(AccessError, match=rf"^DATA_SASL_TOKEN_FILE={file} cannot be read .*: mount the token there$"):
         given()
+
+
+def token_with(claims: str) -> SecretStr:
+    return SecretStr(f"e30.{urlsafe_b64encode(claims.encode()).decode().rstrip('=')}.c2ln")
+
+
+@pytest.mark.parametrize("claims", ["{}", "[]", '{"exp": NaN}', '{"exp": "soon"}', f'{{"exp": {"9" * 400}}}', "[" * 100_000])
+def test_a_token_that_does_not_say_when_it_ends_is_taken_for_some_time(claims: str) -> None:
+    token = Given("DATA_SASL_TOKEN", text=token_with(claims))()
+    assert token.until == pytest.approx(time.time() + UNKNOWN_LIFETIME_S, abs=60)
+
+
+@pytest.mark.parametrize("end", ["1e999", "1e300", "99999999999"])
+def test_a_token_that_is_good_for_ever_is_asked_for_anew_once_a_day(end: str) -> None:
+    token = Given("DATA_SASL_TOKEN", text=token_with(f'{{"exp": {end}}}'))()
+    assert token.until == pytest.approx(time.time() + 86_400, abs=60)
+
+
+@pytest.mark.parametrize(("end", "told"), [("-1e300", "1970-01-01T00:00:00Z"), ("86400", "1970-01-02T00:00:00Z")])
+def test_a_token_that_has_ended_is_told_with_its_end(end: str, told: str) -> None:
+    with pytest.raises(AccessError, match=rf"^the token in DATA_SASL_TOKEN is good until {told} alone, and that has passed"):
+        Given("DATA_SASL_TOKEN", text=token_with(f'{{"exp": {end}}}'))()
+
+
+@pytest.mark.parametrize("content", ["", "two words", "na\u00efve", "a\x01b"])
+def test_a_file_that_holds_no_token_any_more_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(content)
+    with pytest.raises(AccessError, match=r"^DATA_SASL_TOKEN_FILE=.*/token holds no token: expected one word of letters, "):
+        Given("DATA_SASL_TOKEN_FILE", file=tmp_path / "token")()

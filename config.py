@@ -21,7 +21,7 @@ from protocol.topics import Federation
 from protocol.words import shown
 from sieve import Sieve
 from transport.clients import READ_COMMITTED, READ_UNCOMMITTED, Cluster, Isolation
-from variables import WHOLE, Environment, Memory, count, folder, limit, memory, one_of, seconds, share
+from variables import WHOLE, Environment, Memory, count, folder, limit, memory, one_of, seconds, share, transaction_seconds
 
 Delivery = Literal["exactly-once", "at-least-once"]
 
@@ -133,7 +133,7 @@ class Settings:
             load_limit_s=env.read("LOAD_LIMIT_S", seconds, default=DEFAULT_LOAD_LIMIT_S),
             delivery=env.read("DELIVERY", one_of(*DELIVERIES), default=DELIVERIES[0]),
             cloud_isolation=env.read("CLOUD_ISOLATION", one_of(*ISOLATIONS), default=READ_UNCOMMITTED),
-            transaction_limit_s=env.read("TRANSACTION_LIMIT_S", seconds, default=DEFAULT_TRANSACTION_LIMIT_S),
+            transaction_limit_s=env.read("TRANSACTION_LIMIT_S", transaction_seconds, default=DEFAULT_TRANSACTION_LIMIT_S),
             bad_records=_bad_records(env, stream, unsupervised_stream),
             bad_records_limit=env.read("BAD_RECORDS_LIMIT", share, default=DEFAULT_BAD_RECORDS_LIMIT),
             non_finite=env.read("NON_FINITE", one_of(*NON_FINITES), default=FAIL),

@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes' default terminationMessagePath
 MAX_SHOWN = 100  # characters of a wrong value
 MAX_LIMIT_S = 31_536_000.0  # a year
+MAX_TRANSACTION_LIMIT_S = 2_147_483  # 24 days
 MAX_SECRET_BYTES = 1_048_576  # of a file; the certificates of a system have a quarter of it
 WHOLE = re.compile(r"[0-9]{1,18}")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # ends a text in C; so Python has bytes of a variable that are no UTF-8
@@ -159,6 +160,14 @@ def seconds(text: str) -> float:
     value = _number(text, "seconds, e.g. 120")
     if not 0 < value <= MAX_LIMIT_S:
         raise ValueError(f"is no limit: give seconds above 0 and up to {MAX_LIMIT_S:.0f}, e.g. 120")
+    return value
+
+
+def transaction_seconds(text: str) -> float:
+    """Seconds that a transaction may be open, as Kafka counts them: in 32 bits, in ms."""
+    value = _number(text, "seconds, e.g. 300")
+    if not 1 <= value <= MAX_TRANSACTION_LIMIT_S:
+        raise ValueError(f"is no limit of a transaction: give seconds from 1 to {MAX_TRANSACTION_LIMIT_S}, e.g. 300")
     return value
 
 

@@ -29,6 +29,7 @@ _CODES = {np.dtype(scalar).str[1:]: scalar for scalar in np.sctypeDict.values()}
 _TEXT_NAMES = ("str", "string")
 _BYTE_ORDERS = "<>=|"
 _NUMBER_KINDS = "biuf"
+_MOST_BYTES = 8  # TensorFlow has no longer ones
 
 
 def parse_type(value: object) -> DType:
@@ -66,7 +67,7 @@ def _number_type(value: object) -> DType | None:
     if known is None:
         return None
     dtype = np.dtype(known)
-    if dtype.kind not in _NUMBER_KINDS:
+    if dtype.kind not in _NUMBER_KINDS or dtype.itemsize > _MOST_BYTES:
         return None
     return dtype.newbyteorder(">" if order == ">" else "<")
 

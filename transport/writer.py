@@ -22,7 +22,8 @@ from transport.patience import Patience
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5  # the longest call that a signal waits for
-REQUEST_LIMIT_S = 10.0  # for one try of a request
+REQUEST_LIMIT_S = 10.0  # for one try of a request, at most,
+LEAST_REQUEST_LIMIT_S = 0.01  # and the least that librdkafka takes
 ABORT_LIMIT_S = 2.0  # what is not aborted by then, the next worker of this client aborts when it starts
 
 
@@ -60,8 +61,10 @@ class Writer:
         self._limit_s = answer_limit_s
         self._transactions = transactions
         self._config = librdkafka_producer_config(cluster, client_id, transactions.limit_s if transactions else None)
-        # A call that sends an offset along is back when its request is, whatever limit the call is given.
-        self._config |= {"socket.timeout.ms": int(min(answer_limit_s, REQUEST_LIMIT_S) * 1000)}
+        # A call that sends an offset along is back when its request is, whatever limit the call is given. librdkafka wants no
+        # request to last longer than a transaction.
+        request_s = min(answer_limit_s, REQUEST_LIMIT_S, transactions.limit_s if transactions else REQUEST_LIMIT_S)
+        self._config |= {"socket.timeout.ms": int(max(request_s, LEAST_REQUEST_LIMIT_S) * 1000)}
         self._heard = Heard(cluster, answer_limit_s)
         self._producer: Any = None  # made on entry
         self._begun: float | None = None  # when the open transaction was
@@ -227,6 +230,11 @@ class Writer:
                 f"another process answers for {self._client_id} and has taken this one's place ({error.name()}): "
                 "do two Jobs have the same FEDERATED_MODEL_ID and FEDERATED_CLIENT_ID?"
             )
+        if error.code() == ClientError.INVALID_PRODUCER_ID_MAPPING:
+            return KafkaError(
+                f"{self._cluster} has forgotten the transactional id {self._client_id}, as brokers do with one that rests for "
+                "transactional.id.expiration.ms: start the worker again to do the round again"
+            )
         if error.code() == ClientError.INVALID_TRANSACTION_TIMEOUT:
             return KafkaError(
                 f"{self._cluster} does not let a transaction be open for {limit_s:g} s: lower TRANSACTION_LIMIT_S, or raise "
@@ -250,6 +258,5 @@ _FENCED = frozenset(
         ClientError._FENCED,
         ClientError.PRODUCER_FENCED,
         ClientError.INVALID_PRODUCER_EPOCH,
-        ClientError.INVALID_PRODUCER_ID_MAPPING,
     }
 )

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import pytest
+from confluent_kafka import KafkaError as ClientError
+from confluent_kafka import Producer
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 
@@ -402,6 +404,27 @@ def test_a_transaction_that_brokers_do_not_let_last_so_long_is_named(bootstrap: 
         Writer(cluster, "contract", LIMIT_S, Transactions(lambda: None, 1_000_000)),
     ):
         pass
+
+
+@pytest.mark.parametrize("answer_limit_s", [1e-9, 3.0, 31_536_000.0])
+@pytest.mark.parametrize("limit_s", [None, 1.0, 10.05, 2_147_483.0])
+def test_whatever_the_settings_admit_is_taken_by_librdkafka(answer_limit_s: float, limit_s: float | None) -> None:
+    transactions = None if limit_s is None else Transactions(lambda: None, limit_s)
+    Producer(
+        Writer(Cluster("test", "KAFKA_BOOTSTRAP", "127.0.0.1:1"), "c", answer_limit_s, transactions)._config | {"log_level": 0}
+    )
+
+
+def test_a_transactional_id_that_brokers_have_forgotten_is_not_taken_for_another_process() -> None:
+    writer = Writer(
+        Cluster("test", "KAFKA_BOOTSTRAP", "127.0.0.1:1"), "FED-MODEL-m-CLIENT-c", 1, Transactions(lambda: None, 60)
+    )
+    fault = writer._failed(ClientError(ClientError.INVALID_PRODUCER_ID_MAPPING), "sending to a topic", "WRITE on a topic")
+    assert (type(fault), fault.passes) == (KafkaError, True)
+    assert str(fault) == (
+        "the test's Kafka (KAFKA_BOOTSTRAP=127.0.0.1:1) has forgotten the transactional id FED-MODEL-m-CLIENT-c, as brokers do "
+        "with one that rests for transactional.id.expiration.ms: start the worker again to do the round again"
+    )
 
 
 def test_a_reply_that_takes_longer_than_a_transaction_may_is_named(bootstrap: str, topic: str) -> None:

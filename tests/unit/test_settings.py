@@ -222,7 +222,14 @@ def test_the_termination_message_is_kubernetes_own_where_none_is_named(tmp_path:
         ("WAIT_LIMIT_S", "soon", "WAIT_LIMIT_S='soon' is no number: give seconds, e.g. 120"),
         ("DELIVERY", "once", "DELIVERY='once' is unknown: choose one of exactly-once, at-least-once"),
         ("CLOUD_ISOLATION", "dirty", "CLOUD_ISOLATION='dirty' is unknown: choose one of read_uncommitted, read_committed"),
-        ("TRANSACTION_LIMIT_S", "0", "TRANSACTION_LIMIT_S='0' is no limit: give seconds above 0 and up to 31536000, e.g. 120"),
+        *(
+            (
+                "TRANSACTION_LIMIT_S",
+                text,
+                f"TRANSACTION_LIMIT_S='{text}' is no limit of a transaction: give seconds from 1 to 2147483, e.g. 300",
+            )
+            for text in ("0", "0.5", "2147484", "nan", "1e309")
+        ),
         ("LOG_LEVEL", "LOUD", "LOG_LEVEL='LOUD' is unknown: choose one of DEBUG, INFO, WARNING, ERROR"),
         (
             "DATA_BOOTSTRAP_SERVERS",

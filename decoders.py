@@ -4,7 +4,8 @@ A record's value is the datum, its key the label; the keys of INPUT_CONFIG that 
 `label_` the other. Keys that no format knows are left alone. null is the same as absent.
 
     *_type      RAW: required. The numbers' type: half (float16), float (float32), double (float64), int (one unsigned byte),
-                bool (one byte), or any numpy scalar's name: float32, float64, int64 ... uint8; of 8 bytes at most. string (RAW alone): UTF-8 text.
+                bool (one byte), or any numpy scalar's name, of 8 bytes at most: float32, float64, int64 ... uint8. string (RAW
+                alone): UTF-8 text.
                 AVRO and JSON: the type that the numbers get; a number that it cannot hold is a bad record.
     *_reshape   a sample's sizes, separated by spaces; "" is a scalar; one may be -1, and is inferred from the first record.
                 Absent: as the first record has it.

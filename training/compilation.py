@@ -12,6 +12,7 @@ from typing import Any
 
 from protocol.architecture import Dialect, screen_objects
 from protocol.errors import ModelError
+from protocol.words import shown
 from training.causes import cause
 
 _ROOT = "model_compile_args"
@@ -54,7 +55,7 @@ class Compilation:
                 continue  # None is what Keras writes for an argument that was not given
             if name not in known:
                 raise self._error(
-                    name, f"compile of {self._dialect.value} does not know it; it knows {', '.join(sorted(known))}"
+                    shown(name), f"compile of {self._dialect.value} does not know it; it knows {', '.join(sorted(known))}"
                 )
             read = _READERS.get(name)
             arguments[name] = read(self, value, name, outputs) if read else value
@@ -100,7 +101,7 @@ class Compilation:
         if isinstance(value, dict):
             self._check_outputs(value, path, outputs)
         elif isinstance(value, list) and len(value) != len(outputs):
-            raise self._error(path, f"expected a number for each of the {len(outputs)} outputs, received {value!r}")
+            raise self._error(path, f"expected a number for each of the {len(outputs)} outputs, received {value!r:.80}")
         return value
 
     def _one(self, value: Any, path: str, library: Any) -> Any:
@@ -117,13 +118,13 @@ class Compilation:
         except Exception as exc:
             raise self._error(path, f"{self._dialect.value} cannot make {value!r:.200}: {cause(exc)}") from exc
         if isinstance(loaded, str):  # how Keras answers a name that it does not know
-            raise self._error(path, f"{self._dialect.value} knows no {loaded!r}")
+            raise self._error(path, f"{self._dialect.value} knows no {loaded!r:.80}")
         return value if isinstance(value, str) and library is not self._keras.optimizers else loaded
 
     def _check_outputs(self, value: Mapping[str, Any], path: str, outputs: list[str]) -> None:
         unknown = [name for name in value if name not in outputs]
         if unknown:
-            raise self._error(path, f"the model has the outputs {', '.join(outputs)}, received {', '.join(unknown)}")
+            raise self._error(path, f"the model has the outputs {', '.join(outputs)}, received {shown(', '.join(unknown))}")
 
     def _error(self, path: str, text: str) -> ModelError:
         return ModelError(f"{_ROOT}.{path}: {text}, at {self._place}")

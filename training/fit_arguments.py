@@ -6,12 +6,14 @@ They come from JSON and from web forms, so numbers may be text and the keys of a
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from protocol.errors import ModelError
 from protocol.messages import ModelMessage
+from protocol.words import shown
 
 # What the worker itself hands to fit, and where each is set instead.
 _OURS = {
@@ -54,7 +56,7 @@ def fit_arguments(message: ModelMessage, fit: Callable[..., Any], library: str) 
     merged: dict[str, Any] = {}
     for part, given in (("kwargs_fit", message.settings.kwargs_fit), ("kwargs_val", message.settings.kwargs_val)):
         for name, value in given.items():
-            path = f"training_settings.{part}.{name}"
+            path = f"training_settings.{part}.{shown(name)}"
             if name in _OURS:
                 raise ModelError(f"{path}: leave it out, {_OURS[name]}, at {message.place}")
             if name not in known:
@@ -64,12 +66,12 @@ def fit_arguments(message: ModelMessage, fit: Callable[..., Any], library: str) 
                 read = value if value is None or name not in _READERS else _READERS[name](value)
             except (TypeError, ValueError) as exc:
                 raise ModelError(
-                    f"{path}: expected {exc}, received {value!r} ({type(value).__name__}), at {message.place}"
+                    f"{path}: expected {exc}, received {value!r:.80} ({type(value).__name__}), at {message.place}"
                 ) from exc
             if read is None or read == {}:
                 continue  # Keras's own default, spelled out
             if merged.setdefault(name, read) != read:
-                raise ModelError(f"{path}: kwargs_fit has {merged[name]!r}, received {read!r}, at {message.place}")
+                raise ModelError(f"{path}: kwargs_fit has {merged[name]!r:.80}, received {read!r:.80}, at {message.place}")
     shuffle = merged.pop("shuffle", False)
     validation_batch = merged.pop("validation_batch_size", None) or message.settings.batch
     return FitArguments(merged, bool(shuffle), validation_batch)
@@ -92,6 +94,9 @@ def complete_class_weight(weights: Mapping[int, float], classes: int, place: str
     return {label: weights.get(label, 1.0) for label in range(classes)}
 
 
+_MOST = 2**31 - 1  # epochs and steps that can be counted
+
+
 def _at_least(least: int) -> Callable[[Any], int]:
     def whole(value: Any) -> int:
         wanted = ValueError(f"int >= {least}")
@@ -103,6 +108,8 @@ def _at_least(least: int) -> Callable[[Any], int]:
             raise wanted from None
         if number < least:
             raise wanted
+        if number > _MOST:
+            raise ValueError(f"int <= {_MOST}")
         return number
 
     return whole
@@ -125,9 +132,12 @@ def _frequency(value: Any) -> int | list[int]:
 
 def _class_weight(value: Any) -> dict[int, float]:
     try:
-        return {int(label): float(weight) for label, weight in value.items()}
-    except (AttributeError, TypeError, ValueError):
-        raise ValueError('an object from class to weight, e.g. {"0": 1.0, "1": 2.5}') from None
+        weights = {int(label): float(weight) for label, weight in value.items()}
+    except (AttributeError, OverflowError, TypeError, ValueError):
+        weights = {0: math.nan}
+    if not all(map(math.isfinite, weights.values())):
+        raise ValueError('an object from class to weight, e.g. {"0": 1.0, "1": 2.5}')
+    return weights
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {

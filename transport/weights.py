@@ -10,6 +10,8 @@ from protocol.records import Array
 from protocol.weights import load_arrays
 from transport.interfaces import LogReader, Record, place
 
+RECORD_OVERHEAD_BYTES = 1_000  # what an array takes in Python, with its place, beside its numbers
+
 
 def read_weights(reader: LogReader, model: ModelMessage, limit_bytes: int) -> list[Array]:
     """The arrays of a model, in the order of the sender's `get_weights`.
@@ -32,7 +34,7 @@ def _records(reader: LogReader, model: ModelMessage, limit_bytes: int) -> Iterat
     for one in model.weights:
         for records in reader.read(one, gone=ModelError):
             for record in records:
-                taken += len(record.value() or b"")
+                taken += len(record.value() or b"") + RECORD_OVERHEAD_BYTES
                 if taken > limit_bytes:
                     raise SpaceLackError(
                         f"weights: {model.spec} holds more than {limit_bytes} bytes, half of this worker's memory: "

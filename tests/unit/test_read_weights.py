@@ -6,9 +6,10 @@ import pytest
 from protocol.errors import ModelError, SpaceLackError
 from protocol.pickles import dump_array
 from protocol.weights import array_key
+from tests.support import watch
 from tests.support.fake_kafka import FakeKafka, FakeReader
 from tests.support.messages import model_message
-from transport.weights import read_weights
+from transport.weights import RECORD_OVERHEAD_BYTES, read_weights
 
 PLENTY = 2**30
 
@@ -46,3 +47,15 @@ def test_weights_beyond_the_workers_memory_are_not_taken_in(kafka: FakeKafka) ->
         "weights: w:0:0:2,w:1:0:2 holds more than 400 bytes, half of this worker's memory: give the pod more, "
         "at FED-dig1-model_control_topic[0]@5"
     )
+
+
+def test_many_small_arrays_count_with_what_python_adds_to_each(kafka: FakeKafka) -> None:
+    scalar = dump_array(np.float32(1).reshape(()))
+    kafka.create("many", 1)
+    kafka.write("many", [(array_key(index), scalar) for index in range(1_000)])
+    message = model_message(topic="many:0:0:1000")
+    with pytest.raises(SpaceLackError):
+        read_weights(FakeReader(kafka, "g"), message, 1_000 * (len(scalar) + 500))
+    with watch.memory() as taken:
+        assert len(read_weights(FakeReader(kafka, "g"), message, PLENTY)) == 1_000
+    assert taken.peak_bytes < 1_000 * (len(scalar) + RECORD_OVERHEAD_BYTES)

@@ -46,6 +46,7 @@ from decoding.options import Options
 from decoding.raw_column import raw_plan
 from protocol.errors import BadRecordError
 from protocol.records import RecordBatch, Samples
+from protocol.words import in_a_line
 
 MAX_REASON = 500  # characters
 
@@ -165,7 +166,7 @@ def _joined(parts: Sequence[Samples]) -> Samples:
 
 def _in_a_line(fault: UnfitError) -> str:
     """A reason as a log can have it: a record may hold names of any length, with line breaks in them."""
-    line = " ".join(str(fault).split())
+    line = in_a_line(" ".join(str(fault).split()))
     return line if len(line) <= MAX_REASON else f"{line[:MAX_REASON]}…"
 
 

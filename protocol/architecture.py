@@ -26,6 +26,7 @@ MAX_LAYERS = (
     3_000  # of one model, which Keras looks through again for each; the largest of keras.applications have a third of it
 )
 MAX_INPUT = 2**28  # numbers that a shape of an input names, with its batch where that is fixed
+MAX_NGRAMS = 1_000  # of which a layer makes a list as long
 
 CODE_SETTING = "ALLOW_MODEL_CODE"
 
@@ -67,12 +68,15 @@ _MODULES = re.compile(
     r"|(tf_)?keras\.src\.(layers|initializers|regularizers|constraints|losses|metrics|optimizers|mixed_precision|dtype_policies)(\.[a-z0-9_]+)*"
     r"|keras\.src\.ops\.(core|image|linalg|math|nn|numpy)"
 )
-_FUNCTION_MODULES = re.compile(rf"builtins|(tf_)?keras\.({_PUBLIC}|ops(\.(image|linalg|nn|numpy))?)")
+_FUNCTION_MODULES = re.compile(
+    r"builtins|(tf_)?keras\.(activations|initializers|regularizers|constraints|losses|metrics|ops(\.(image|linalg|nn|numpy))?)"
+)
 _CLASS = re.compile(r"[A-Z][A-Za-z0-9_]*")
 _REGISTERED = "Custom>"  # so Keras 2 calls its own optimizers; of others it finds none by that name
 _FUNCTION = re.compile(r"[a-z][A-Za-z0-9_]*")
 _NO_FUNCTIONS = frozenset({"get", "serialize", "deserialize", *dir(builtins)})
 _VALUES = re.compile(r"__(tensor|numpy|bytes|ellipsis|slice|tuple|keras_tensor)__")  # which Keras makes without a call
+_DTYPE = re.compile(r"bool|string|(u?int|b?float|complex)[0-9]{1,3}(_[a-z0-9]{1,10})?")  # others say how long an element is
 
 
 def screen(text: str, place: str, *, allows_code: bool) -> Dialect:
@@ -144,6 +148,9 @@ def _fault_of_config(config: object) -> str | None:
     for key in sorted(_SHAPE_KEYS & config.keys()):
         if isinstance(config[key], list) and _numbers_in(config[key]) > MAX_INPUT:
             return f"{key} is {shown(config[key])}, of more than {MAX_INPUT} numbers"
+    ngrams = config.get("ngrams")
+    if isinstance(ngrams, int) and ngrams > MAX_NGRAMS:
+        return f"ngrams is {shown(ngrams)}, expected at most {MAX_NGRAMS}"
     layers = config.get("layers")
     if isinstance(layers, list) and len(layers) > MAX_LAYERS:
         return f"expected at most {MAX_LAYERS} layers in a model, received {len(layers)}"
@@ -170,12 +177,14 @@ def _fault_of(one: dict[str, Any], *, allows_code: bool) -> str | None:
         return None if allows_code else f"a {class_name} {code}; {CODE_SETTING}=true lets a model run code here"
     if class_name == "function":
         return _fault_of_function(inner, one.get("module"), one.get("registered_name"))
+    if _VALUES.fullmatch(class_name) and one.get("module") in (None, "builtins"):
+        dtype = inner.get("dtype") if isinstance(inner, dict) else None
+        is_known = dtype is None or _is_one_of(_DTYPE, dtype)
+        return None if is_known else f"dtype: expected the name of a type of numbers, received {shown(dtype)}"
     return _fault_of_class(class_name, one.get("module"), one.get("registered_name"))
 
 
 def _fault_of_class(name: str, module: object, registered: object) -> str | None:
-    if _VALUES.fullmatch(name) and module in (None, "builtins"):
-        return None
     if not _CLASS.fullmatch(name) or not (module is None or _is_one_of(_MODULES, module)):
         path = name if module is None else f"{module}.{name}"
         return f"{shown(path)} is outside of Keras; a custom class is code, which does not travel: use Keras's own"

@@ -201,7 +201,7 @@ def encode_reply(weights: OffsetRange, message: ModelMessage, metrics: Metrics, 
 def is_reply_to(value: bytes | None, message: ModelMessage) -> bool:
     """Whether a reply, of whichever worker, answers a message; False for what is no reply."""
     try:
-        reply = json.loads(value or b"")
+        reply = json.loads(value or b"") if len(value or b"") <= MAX_MESSAGE_BYTES else None
     except (ValueError, RecursionError):
         return False
     if not isinstance(reply, dict):

@@ -210,6 +210,18 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"module": "keras.utils", "class_name": "function", "config": "get_file"},
         "the function keras.utils.get_file is outside of Keras",
     ),
+    "a function that reads models": (
+        {"module": "keras.models", "class_name": "function", "config": "load_model", "registered_name": "function"},
+        "the function keras.models.load_model is outside of Keras",
+    ),
+    "an array of long elements": (
+        {"module": None, "class_name": "__numpy__", "config": {"value": ["a"], "dtype": "S2000000000"}},
+        "dtype: expected the name of a type of numbers, received S2000000000",
+    ),
+    "a list of a billion": (
+        {"class_name": "TextVectorization", "config": {"ngrams": 10**9}},
+        "ngrams is 1000000000, expected at most 1000",
+    ),
     "a function that makes objects": (
         {"module": "keras.layers", "class_name": "function", "config": "deserialize"},
         "the function keras.layers.deserialize is outside of Keras",

@@ -70,29 +70,34 @@ def _shape_of(tf: Any, *, initial_value: Any = None, shape: Any = None, **_other
 
 
 def check_outputs(model: Any, message: ModelMessage, memory_bytes: int) -> None:
-    """Refuse a model of which one layer's output for one sample is beyond the memory.
+    """Refuse a model of which one layer's output for one sample is beyond the memory, or that of an operation between layers.
 
     Raises:
         ModelError: naming the layer.
     """
-    for layer in layers_of(model):
-        for output in _outputs_of(layer):
+    layers = layers_of(model)
+    # Keras 3 keeps operations beside the layers, Keras 2 makes layers of them.
+    operations = [one for layer in (model, *layers) for one in getattr(layer, "operations", ())]
+    for part in dict.fromkeys((*layers, *operations)):
+        for output in _outputs_of(part):
             wanted = prod(1 if size is None else size for size in output.shape) * _itemsize(output)
             if wanted > memory_bytes:
                 raise ModelError(
-                    f"model_architecture: layer {layer.name} makes {tuple(output.shape)} of each sample, {wanted} bytes, and "
+                    f"model_architecture: layer {part.name} makes {tuple(output.shape)} of each sample, {wanted} bytes, and "
                     f"this worker has {memory_bytes}, at {message.place}"
                 )
 
 
-def _outputs_of(layer: Any) -> list[Any]:
-    try:
-        outputs = layer.output
-    except (AttributeError, RuntimeError, ValueError):
-        return []  # a cell, or a layer that is called more than once
-    if isinstance(outputs, dict):
-        outputs = list(outputs.values())
-    return [one for one in (outputs if isinstance(outputs, list | tuple) else [outputs]) if hasattr(one, "shape")]
+def _outputs_of(part: Any) -> list[Any]:
+    """What a layer makes, each time that it is called; nothing for a cell, or a layer in a wrapper."""
+    nodes = part._inbound_nodes  # noqa: SLF001 - the public way knows layers that are called once alone
+    return [one for node in nodes for one in _flat(node.output_tensors) if hasattr(one, "shape")]
+
+
+def _flat(tensors: Any) -> list[Any]:
+    if isinstance(tensors, dict):
+        tensors = list(tensors.values())
+    return [one for part in tensors for one in _flat(part)] if isinstance(tensors, list | tuple) else [tensors]
 
 
 def _itemsize(output: Any) -> int:

@@ -310,6 +310,33 @@ def test_a_layer_whose_output_is_beyond_the_memory_is_named(dialect: Dialect) ->
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_layer_that_is_called_twice_is_looked_at_each_time(dialect: Dialect) -> None:
+    keras = load_keras(dialect)
+    inputs = keras.layers.Input((4,))
+    repeat = keras.layers.RepeatVector(7)
+    pool = keras.layers.GlobalMaxPooling1D()
+    message, arrays = announced(keras.Model(inputs, keras.layers.Dense(4)(pool(repeat(pool(repeat(inputs)))))))
+    huge = with_architecture(message, message.architecture.replace('"n": 7', f'"n": {10**9}'))
+    with pytest.raises(ModelError, match=r"makes \(None, 1000000000, 4\) of each sample, 16000000000 bytes"):
+        engine_of(arrays, memory_bytes=2**33).load(huge, SEED)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_an_operation_whose_output_is_beyond_the_memory_is_named(dialect: Dialect) -> None:
+    import tensorflow as tf  # noqa: PLC0415 - seconds of start-up
+
+    keras = load_keras(dialect)
+    inputs = keras.layers.Input((4,))
+    repeated = (keras.ops if dialect is Dialect.KERAS_3 else tf).repeat(inputs, 7, axis=1)
+    hidden = keras.layers.GlobalMaxPooling1D()(keras.layers.Reshape((-1, 1))(repeated))
+    message, arrays = announced(keras.Model(inputs, keras.layers.Dense(4)(hidden)))
+    assert re.search(r'"repeats": 7\b', message.architecture)
+    huge = with_architecture(message, message.architecture.replace('"repeats": 7', f'"repeats": {10**9}'))
+    with pytest.raises(ModelError, match=r"makes \(None, 4000000000\) of each sample, 16000000000 bytes"):
+        engine_of(arrays, memory_bytes=2**33).load(huge, SEED)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_vocabulary_is_not_read_from_a_path(dialect: Dialect, tmp_path: Any) -> None:
     words = tmp_path / "words"
     words.write_text("secret\n")

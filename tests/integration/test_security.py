@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+import transport.probe
 from clusters import read_cluster
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from protocol.errors import AccessError, KafkaError, WorkerError
@@ -292,6 +293,26 @@ def test_a_listener_that_closes_at_once_may_be_one_that_starts(protocol: str) ->
         security = read_cluster(Environment({"DATA_SECURITY_PROTOCOL": protocol}), "edge", "DATA_").security
         assert probe(f"127.0.0.1:{listener.getsockname()[1]}", security) is False
         listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_listener_that_answers_byte_by_byte_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport.probe, "CONNECT_LIMIT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            with listener.accept()[0] as asking, contextlib.suppress(OSError):
+                asking.sendall((60_000).to_bytes(4, "big"))
+                while True:
+                    asking.sendall(b"\x00")
+                    time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        assert probe(f"127.0.0.1:{listener.getsockname()[1]}", Security()) is False
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 64])
+def test_a_broker_that_calls_itself_what_nobody_can_be_called_is_one_that_does_not_answer(name: str) -> None:
+    assert probe(f"{name}:9092", Security()) is False
 
 
 def close_all(listener: socket.socket) -> None:

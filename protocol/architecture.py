@@ -42,7 +42,10 @@ class Dialect(Enum):
 _CODE_CLASSES = {
     **dict.fromkeys(("Lambda", "__lambda__"), "carries code"),
     **dict.fromkeys(("ClassMethod", "InstanceMethod", "InstanceProperty", "TensorFlowOpLayer"), "calls what it names"),
+    "ModuleWrapper": "calls what it names",
 }
+# Wrappers of Keras 2's cells hold bytecode beside the cell, and the module whose names it may use.
+_CODE_KEYS = frozenset({"residual_fn", "dropout_fn", "residual_fn_module", "dropout_fn_module"})
 # tf.keras writes `x + 1` or tf.reshape(x, …) between layers as TFOpLambda layers that name the function to call.
 _TF_OPERATIONS = frozenset({"TFOpLambda", "SlicingOpLambda"})
 _TF_FUNCTION = re.compile(
@@ -169,6 +172,8 @@ def _fault_of(one: dict[str, Any], *, allows_code: bool) -> str | None:
     if class_name in _NEVER_CLASSES:
         return f"a {class_name} {_NEVER_CLASSES[class_name]}, which this worker does not take"
     code = _CODE_CLASSES.get(class_name)
+    if isinstance(inner, dict) and not _CODE_KEYS.isdisjoint(inner):
+        code = "carries code"
     if class_name in _TF_OPERATIONS:
         function = inner.get("function") if isinstance(inner, dict) else None
         if not isinstance(function, str) or not _TF_FUNCTION.fullmatch(function):

@@ -66,6 +66,22 @@ CODE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a Lambda that is registered": (KERAS_2_LAMBDA | {"class_name": "Custom>Lambda"}, "a Lambda carries code"),
     "Keras 3's Lambda": (KERAS_3_LAMBDA, "a Lambda carries code"),
+    "a wrapper of a cell": (
+        {"class_name": "ResidualWrapper", "config": {"residual_fn": ["4wEAAAAA", None, None], "residual_fn_type": "lambda"}},
+        "a ResidualWrapper carries code",
+    ),
+    "another wrapper of a cell, which looks through a module": (
+        {
+            "module": "tf_keras.src.layers.rnn.cell_wrappers",
+            "class_name": "DropoutWrapper",
+            "config": {"dropout_fn_module": "os"},
+        },
+        "a DropoutWrapper carries code",
+    ),
+    "a method of anything": (
+        {"module": "keras.engine.functional", "class_name": "ModuleWrapper", "config": {"method_name": "__call__"}},
+        "a ModuleWrapper calls what it names",
+    ),
     "a lambda as an activation": (
         {"class_name": "Dense", "config": {"activation": {"class_name": "__lambda__", "config": {}}}},
         "a __lambda__ ",

@@ -26,7 +26,7 @@ MAX_LAYERS = (
     3_000  # of one model, which Keras looks through again for each; the largest of keras.applications have a third of it
 )
 MAX_INPUT = 2**28  # numbers that a shape of an input names, with its batch where that is fixed
-MAX_NGRAMS = 1_000  # of which a layer makes a list as long
+MAX_COUNTS = {"ngrams": 1_000, "size": 10_000}  # of what Keras makes lists as long: words that go together, repetitions
 
 CODE_SETTING = "ALLOW_MODEL_CODE"
 
@@ -151,9 +151,10 @@ def _fault_of_config(config: object) -> str | None:
     for key in sorted(_SHAPE_KEYS & config.keys()):
         if isinstance(config[key], list) and _numbers_in(config[key]) > MAX_INPUT:
             return f"{key} is {shown(config[key])}, of more than {MAX_INPUT} numbers"
-    ngrams = config.get("ngrams")
-    if isinstance(ngrams, int) and ngrams > MAX_NGRAMS:
-        return f"ngrams is {shown(ngrams)}, expected at most {MAX_NGRAMS}"
+    for key, most in MAX_COUNTS.items():
+        counts = config.get(key)
+        if any(isinstance(one, int) and one > most for one in (counts if isinstance(counts, list) else [counts])):
+            return f"{key} is {shown(counts)}, expected at most {most}"
     layers = config.get("layers")
     if isinstance(layers, list) and len(layers) > MAX_LAYERS:
         return f"expected at most {MAX_LAYERS} layers in a model, received {len(layers)}"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from protocol.errors import KafkaError, LimitError
 from protocol.records import BadRecord
 from protocol.stream_spec import OffsetRange
-from transport.interfaces import Copier, Copy, LogReader, Record, offset_of
+from transport.interfaces import Copier, Copy, LogReader, Record, headers_of, offset_of, place
 from transport.patience import Patience
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def _standing(reader: LogReader, topic: str, reasons: Mapping[_Place, str]) -> I
 
 
 def _source(record: Record) -> _Place | None:
-    headers = dict(record.headers() or ())
+    headers = dict(headers_of(record) or ())
     try:
         topic, partition, offset = (headers[name] or b"" for name in (SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET))
         return topic.decode(), int(partition), int(offset)
@@ -122,6 +122,9 @@ def _mark(source: _Place, record: Record) -> int:
 
 def _copy(record: Record, reason: str, partitions: int) -> Copy:
     topic, partition, offset = _place(record)
+    headers = headers_of(record)
+    if headers is None:
+        log.warning("%s is copied without its own headers: their names are no text", place(record))
     _kind, timestamp_ms = record.timestamp()
     source = {SOURCE_TOPIC: topic, SOURCE_PARTITION: partition, SOURCE_OFFSET: offset, REASON: reason}
     return Copy(
@@ -129,5 +132,5 @@ def _copy(record: Record, reason: str, partitions: int) -> Copy:
         value=record.value(),
         partition=partition % partitions,  # so that records of one partition stay in order
         timestamp_ms=timestamp_ms,
-        headers=[*(record.headers() or ()), *((name, str(value).encode()) for name, value in source.items())],
+        headers=[*(headers or ()), *((name, str(value).encode()) for name, value in source.items())],
     )

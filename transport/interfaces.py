@@ -9,6 +9,7 @@ Copier      transport.writer.Writer    sends records of another topic on as they
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from typing import Protocol
 from protocol.errors import DataError, WorkerError
 from protocol.stream_spec import OffsetRange
 from transport.clients import Cluster
+
+# Called by C, which looks at once whether an error is set beside a result; Python's own calls of what is called often do not.
+_HEADERS = operator.methodcaller("headers")
 
 
 class Record(Protocol):
@@ -163,6 +167,15 @@ def offset_of(record: Record) -> int:
     if offset is None:
         raise TypeError("a consumed record without an offset")
     return offset
+
+
+def headers_of(record: Record) -> list[tuple[str, bytes | None]] | None:
+    """The headers of a record; None where a name among them is no UTF-8. To be asked for once."""
+    try:
+        found: list[tuple[str, bytes | None]] = _HEADERS(record) or []
+    except SystemError:  # so confluent-kafka tells of it, the first time; then it gives names that cannot be touched
+        return None
+    return found
 
 
 def place(record: Record) -> str:

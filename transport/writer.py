@@ -148,8 +148,19 @@ class Writer:
             refusals.append(self._end(exc))
         if refusals:
             cause = next((error for error in refusals if error.fatal()), refusals[0])  # others are its consequences
+            if cause.code() == ClientError._PURGE_QUEUE and self._begun is not None:
+                cause = self._fault_of_transaction() or cause
             raise self._failed(cause, f"sending to {topic}", f"WRITE on topic {topic}")
         return offsets
+
+    def _fault_of_transaction(self) -> ClientError | None:
+        """Why a transaction can only be aborted. What was in it is not told that."""
+        try:
+            self._producer.commit_transaction(0)  # is refused: something of it was not sent
+        except KafkaException as exc:
+            error: ClientError = exc.args[0]
+            return error
+        return None
 
     def _end(self, exc: KafkaException) -> ClientError:
         """What a producer that has given up has given up for; it tells of that once."""

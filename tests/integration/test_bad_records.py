@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from confluent_kafka import Producer
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
 from config import Settings
@@ -32,6 +32,15 @@ from wiring import keep_labelled_stream
 LIMIT_S = 5.0
 LONG_AGO_MS = 1_600_000_000_000
 Headers = Sequence[tuple[str, bytes | None]]
+
+
+class Bytes(str):
+    """A name of a header that kafka-python writes as bytes which are no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_how: str) -> bytes:
+        return b"\xff\xfe"
 
 
 @dataclass(frozen=True)
@@ -203,6 +212,21 @@ class TestHandingOver:
         edge.write(edge.stream, Written(b"ours"))
         edge.hand_over((0, 0))
         assert len(edge.read(edge.bad)) == len(others) + 1
+
+    def test_headers_whose_names_are_no_text_are_left_out_and_end_nothing(
+        self, edge: Edge, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        edge.create(edge.bad)
+        producer: Any = KafkaProducer(bootstrap_servers=edge.bootstrap)
+        for topic in (edge.bad, edge.stream):  # a stranger's, and a bad record's own
+            producer.send(topic, b"ours", headers=[(Bytes("name"), b"1"), ("trace", b"2")], partition=0).get(10)
+        producer.close()
+        for _ in range(2):
+            edge.hand_over((0, 0))
+        assert "[0]@0 is copied without its own headers: their names are no text" in caplog.text
+        [[copy]] = edge.reader.read(OffsetRange(edge.bad, 0, 1, 2))
+        assert (copy.value(), copy.headers()) == (b"ours", source(edge, 0, 0))
+        assert edge.reader.bounds(edge.bad, 0) == (0, 2)
 
     def test_a_topic_that_takes_less_is_an_error(self, edge: Edge) -> None:
         edge.create(edge.bad, max_message_bytes="1000")

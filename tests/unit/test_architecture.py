@@ -238,6 +238,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"class_name": "TextVectorization", "config": {"ngrams": 10**9}},
         "ngrams is 1000000000, expected at most 1000",
     ),
+    "a list of a billion of one axis": (
+        {"class_name": "UpSampling2D", "config": {"size": [2, 10**9]}},
+        "size is [2, 1000000000], expected at most 10000",
+    ),
     "a function that makes objects": (
         {"module": "keras.layers", "class_name": "function", "config": "deserialize"},
         "the function keras.layers.deserialize is outside of Keras",

@@ -50,7 +50,7 @@ def test_weights_beyond_the_workers_memory_are_not_taken_in(kafka: FakeKafka) ->
 
 
 def test_many_small_arrays_count_with_what_python_adds_to_each(kafka: FakeKafka) -> None:
-    scalar = dump_array(np.float32(1).reshape(()))
+    scalar = dump_array(np.ones((), np.float32))
     kafka.create("many", 1)
     kafka.write("many", [(array_key(index), scalar) for index in range(1_000)])
     message = model_message(topic="many:0:0:1000")

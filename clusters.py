@@ -28,6 +28,7 @@ BY_TLS = ("SSL_CA", "SSL_CERTIFICATE", "SSL_KEY", "SSL_KEY_PASSWORD")
 BY_PASSWORD = ("SASL_USERNAME", "SASL_PASSWORD")
 BY_TOKEN = ("SASL_TOKEN",)
 BY_TOKEN_SERVER = ("SASL_TOKEN_URL", "SASL_CLIENT_ID", "SASL_CLIENT_SECRET", "SASL_SCOPE")
+TRIMMED = ("SASL_USERNAME", "SASL_PASSWORD", "SSL_KEY_PASSWORD")
 BY_SASL = ("SASL_MECHANISM", *BY_PASSWORD, *BY_TOKEN, *BY_TOKEN_SERVER)
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
@@ -177,7 +178,10 @@ class _Reader:
                 self._note(name, f"is set, and {why}")
 
     def _text(self, name: str) -> str | None:
-        return self.env.text_or_file(self._name(name), FILE)
+        text = self.env.text_or_file(self._name(name), FILE)
+        if text is not None and name in TRIMMED and text[0] in " \t\n\v\f\r":
+            self._note(name, "begins with white space, which librdkafka leaves off: give one that does not")
+        return text
 
     def _needed(self, name: str, remedy: str) -> str:
         text = self._text(name)

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar, final
 
-from protocol.words import in_a_line
+from protocol.words import in_a_line, shortened
 
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUPS_OF_PROCESS = Path("/proc/self/cgroup")
@@ -49,7 +49,7 @@ class _OneLine(logging.Formatter):
     """Keeps what is told on its line, since others name what it tells of; a traceback has its lines below."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        record.message = in_a_line(record.message)
+        record.message = shortened(in_a_line(record.message))
         return super().formatMessage(record)
 
 

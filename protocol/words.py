@@ -15,10 +15,11 @@ def shown(text: object) -> str:
 
 
 def in_a_line(text: str) -> str:
-    """A text as one line: what would break a line or a terminal as an escape, and its middle left out where it is long.
+    """A text as one line: what would break a line or a terminal stands as an escape."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
-    Of an error the end says where it stands and what to do.
-    """
-    line = text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+def shortened(line: str) -> str:
+    """A line without its middle, where it is long: of an error the end says where it stands and what to do."""
     half = (MOST_IN_LINE - len(_CUT)) // 2
     return line if len(line) <= MOST_IN_LINE else f"{line[:half]}{_CUT}{line[-half:]}"

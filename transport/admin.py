@@ -42,7 +42,7 @@ class Admin:
         self._client_id = client_id
         self._limit_s = answer_limit_s
         self._request_limit_s = min(answer_limit_s, REQUEST_LIMIT_S)
-        self._heard = Heard(cluster)
+        self._heard = Heard(cluster, answer_limit_s)
         self._client: Any = None  # made on entry
 
     def __enter__(self) -> Self:

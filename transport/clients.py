@@ -224,7 +224,7 @@ class Heard:
         answer_limit_s: the longest wait for a first token.
     """
 
-    def __init__(self, cluster: Cluster, answer_limit_s: float = 0.0) -> None:
+    def __init__(self, cluster: Cluster, answer_limit_s: float) -> None:
         self.last = "no broker answered"
         self._cluster = cluster
         self._limit_s = answer_limit_s

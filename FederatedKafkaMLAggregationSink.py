@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from protocol.errors import KafkaError
 from protocol.messages import Metrics, ModelMessage, encode_reply
 from protocol.metrics import thin_to_fit
 from protocol.pickles import dump_array
+from protocol.positions import Positions
 from protocol.records import Array
 from protocol.stream_spec import OffsetRange
 from protocol.topics import CONTROL_LIMIT_BYTES, WEIGHTS_LIMIT_BYTES, Federation
@@ -55,12 +56,20 @@ class FederatedKafkaMLAggregationSink:
             self._topics.check_writable(topic)
         self._prepared = self._topics.topic_id(replies), largest
 
-    def send(self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int) -> OffsetRange:
+    def send(
+        self,
+        arrays: Sequence[Array],
+        message: ModelMessage,
+        metrics: Metrics,
+        num_data: int,
+        positions: Positions | None = None,
+    ) -> OffsetRange:
         """Answer a model.
 
         Args:
             arrays: in the order of the sender's `get_weights`.
             num_data: records of the stream.
+            positions: of a moving stream behind the round.
 
         Returns:
             Where the arrays stand on the reply topic.
@@ -80,13 +89,13 @@ class FederatedKafkaMLAggregationSink:
             )
         # Never the log's end: after a transaction it lies one further, and the cloud waits for a record there.
         weights = OffsetRange(topic, PARTITION, offsets[0], offsets[-1] + 1)
-        self._send_reply(weights, message, metrics, num_data)
+        self._send_reply(metrics, lambda kept: encode_reply(weights, message, kept, num_data, positions))
         return weights
 
-    def _send_reply(self, weights: OffsetRange, message: ModelMessage, metrics: Metrics, num_data: int) -> None:
+    def _send_reply(self, metrics: Metrics, encode: Callable[[Metrics], bytes]) -> None:
         topic, key = self._federation.reply_control, self._federation.group.encode()
         limit = CONTROL_LIMIT_BYTES - RECORD_OVERHEAD_BYTES - len(key)
-        reply = thin_to_fit(metrics, lambda kept: encode_reply(weights, message, kept, num_data), limit)
+        reply = thin_to_fit(metrics, encode, limit)
         if self._topics.topic_id(topic) is None:
             raise KafkaError(
                 f"{topic} is gone, and a reply sent now would create it with the wrong limits: has the cloud ended?"

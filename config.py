@@ -18,10 +18,24 @@ from decoders import DECODERS, Decoder, InputConfigError, make_decoder
 from protocol.errors import SettingsError
 from protocol.stream_spec import StreamRange, check_topic, parse_spec
 from protocol.topics import Federation
+from protocol.windows import WindowLimits
 from protocol.words import shown
 from sieve import Sieve
 from transport.clients import READ_COMMITTED, READ_UNCOMMITTED, Cluster, Isolation
-from variables import WHOLE, Environment, Memory, count, folder, limit, memory, one_of, seconds, share, transaction_seconds
+from variables import (
+    WHOLE,
+    Environment,
+    Memory,
+    count,
+    folder,
+    limit,
+    memory,
+    number,
+    one_of,
+    seconds,
+    share,
+    transaction_seconds,
+)
 
 Delivery = Literal["exactly-once", "at-least-once"]
 
@@ -32,7 +46,8 @@ KIND_NAMES = {
     4: "distributed incremental",
     5: "single classic on a blockchain",
 }
-KINDS_BUILT = (1,)
+KINDS_BUILT = (1, 2)
+MOVING = (2, 4)  # kinds that train on what arrives
 
 DEFAULT_WAIT_LIMIT_S = 604_800.0  # a week: federations rest for hours, and over weekends
 DEFAULT_ANSWER_LIMIT_S = 120.0
@@ -44,6 +59,9 @@ DEFAULT_DATA_MEMORY = Memory(share=0.5)  # the other half is for TensorFlow, the
 FAIL, SKIP, RETURN = "fail", "skip", "return"
 NON_FINITES = (FAIL, RETURN)
 DEFAULT_BAD_RECORDS_LIMIT = 0.01
+DEFAULT_WINDOW_RECORDS = 1_000
+DEFAULT_WINDOW_LIMIT_S = 10.0
+DEFAULT_ROUND_LIMIT_S = 300.0
 EXAMPLE_CONFIG = '{"data_type": "uint8", "label_type": "uint8", "data_reshape": "28 28", "label_reshape": ""}'
 CLOUD, EDGE = "KML_CLOUD_", "DATA_"  # what the variables of the two clusters begin with
 MACHINE_NAME = "the machine's name"
@@ -69,6 +87,7 @@ class Settings:
         bad_records: what becomes of records that cannot be decoded: FAIL, SKIP, or the edge's topic that they go to.
         bad_records_limit: share of the stream in [0, 1) that may be such records.
         non_finite: what becomes of a fit that diverged: FAIL or RETURN.
+        windows: how much of a moving stream goes into a window, and into a round.
         data_memory: what the decoded stream may take in memory.
         spill_folder: where it is kept beyond that.
         allow_model_code: train models that carry code, Lambda layers above all.
@@ -95,6 +114,7 @@ class Settings:
     bad_records: str
     bad_records_limit: float
     non_finite: str
+    windows: WindowLimits
     data_memory: Memory
     spill_folder: Path
     allow_model_code: bool
@@ -137,6 +157,7 @@ class Settings:
             bad_records=_bad_records(env, stream, unsupervised_stream),
             bad_records_limit=env.read("BAD_RECORDS_LIMIT", share, default=DEFAULT_BAD_RECORDS_LIMIT),
             non_finite=env.read("NON_FINITE", one_of(*NON_FINITES), default=FAIL),
+            windows=_windows(env),
             data_memory=env.read("DATA_MEMORY_LIMIT", memory, default=DEFAULT_DATA_MEMORY),
             spill_folder=env.read("DATA_SPILL_FOLDER", folder, default=Path(env.text("TMPDIR") or "/tmp")),  # noqa: S108 - a default
             allow_model_code=env.read("ALLOW_MODEL_CODE", one_of("true", "false"), default="false") == "true",
@@ -148,6 +169,8 @@ class Settings:
                 f"VALIDATION_RATE={validation_rate} and TEST_RATE={test_rate} leave nothing to train with: "
                 "keep their sum below 1",
             )
+        if env.are_good("CASE", "DATA_TOPIC") and settings.case in MOVING:
+            _check_moving(env, stream)
         if env.are_good("INPUT_FORMAT", "INPUT_CONFIG"):
             try:
                 settings.decoder()
@@ -159,12 +182,17 @@ class Settings:
 
     def summary(self) -> str:
         """One line for the log, with where the client's id comes from."""
-        federation = self.federation
+        federation, windows = self.federation, self.windows
+        moving = (
+            f"window_records={windows.records} window_limit_s={windows.seconds:g} round_windows={windows.round_windows} "
+            f"round_limit_s={windows.round_seconds:g} "
+        )
         return (
             f"federation={federation.model_id} client={federation.client_id} (from {self.client_id_source}) case={self.case} "
             f"stream={','.join(map(str, self.stream))} format={self.input_format} validation_rate={self.validation_rate:g} "
             f"test_rate={self.test_rate:g} total_msg={self.total_msg} delivery={self.delivery} bad_records={self.bad_records} "
             f"bad_records_limit={self.bad_records_limit:g} non_finite={self.non_finite} "
+            f"{moving if self.case in MOVING else ''}"
             f"cloud={self.cloud.security} edge={self.data.security}"
         )
 
@@ -173,9 +201,9 @@ class Settings:
         """Where bad records go; None where they go nowhere."""
         return None if self.bad_records in {FAIL, SKIP} else self.bad_records
 
-    def sieve(self, most: int) -> Sieve:
-        """A new decoder for the stream's records, of which at most so many will come."""
-        return Sieve(self.decoder(), most, None if self.bad_records == FAIL else self.bad_records_limit)
+    def sieve(self, most: int, decoder: Decoder | None = None) -> Sieve:
+        """For records of the stream, of which at most so many will come; a decoder knows what those before have settled."""
+        return Sieve(decoder or self.decoder(), most, None if self.bad_records == FAIL else self.bad_records_limit)
 
     def decoder(self) -> Decoder:
         """A new decoder for the stream's records."""
@@ -217,6 +245,26 @@ def _total(env: Environment) -> int | None:
     if env.is_missing("TOTAL_MSG"):
         env.note("TOTAL_MSG", "TOTAL_MSG is not set: give the number of records of the stream, or None for one without end")
     return env.read("TOTAL_MSG", count, default=None)
+
+
+def _windows(env: Environment) -> WindowLimits:
+    return WindowLimits(
+        records=env.read("WINDOW_RECORDS", number, default=DEFAULT_WINDOW_RECORDS),
+        seconds=env.read("WINDOW_LIMIT_S", seconds, default=DEFAULT_WINDOW_LIMIT_S),
+        round_windows=env.read("ROUND_WINDOWS", number, default=None),
+        round_seconds=env.read("ROUND_LIMIT_S", seconds, default=DEFAULT_ROUND_LIMIT_S),
+    )
+
+
+def _check_moving(env: Environment, stream: tuple[StreamRange, ...]) -> None:
+    named = [(one.topic, one.partition) for one in stream]
+    twice = [f"{topic}:{partition}" for topic, partition in dict.fromkeys(named) if named.count((topic, partition)) > 1]
+    if twice:
+        env.note(
+            "DATA_TOPIC",
+            f"DATA_TOPIC={','.join(map(str, stream))!r} names {twice[0]} more than once: a moving stream goes on, so name a "
+            "partition once",
+        )
 
 
 def _bad_records(env: Environment, *streams: tuple[StreamRange, ...] | None) -> str:

@@ -6,7 +6,7 @@ Who owns what:
     a model and the samples of its round → a fit      Train       federated_singleClassicTraining
     weights and metrics → a reply                     Sink        FederatedKafkaMLAggregationSink
     what is sent, in which order, with which seed     here
-    that reply and offset stand together              Sink's transaction
+    that reply, offset and positions stand together   Sink's transaction
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Protocol, TypeAlias
 from protocol.errors import DivergedError
 from protocol.messages import Metrics, ModelMessage
 from protocol.metrics import check_loss
+from protocol.positions import Positions
 from protocol.records import Array
 from training.dialects import TrainableModel
 
@@ -37,8 +38,8 @@ class Rounds(Protocol):
     def stands(self, model: ModelMessage) -> bool:
         """Whether a model is still one of the federation that is there."""
 
-    def commit(self, model: ModelMessage) -> None:
-        """Keep that a model is answered."""
+    def commit(self, model: ModelMessage, positions: Positions | None) -> None:
+        """Keep that a model is answered, and where the moving stream goes on."""
 
 
 class Engine(Protocol):
@@ -56,7 +57,9 @@ class Sink(Protocol):
     def prepare(self, largest_bytes: int) -> None:
         """Make sure, before the fit, that arrays of up to so many bytes can be sent after it."""
 
-    def send(self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int) -> object: ...
+    def send(
+        self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int, positions: Positions | None
+    ) -> object: ...
 
     def transaction(self) -> AbstractContextManager[None]:
         """Within it, what is sent and the offset that is committed stand together or not at all."""
@@ -68,17 +71,28 @@ class Trained:
 
     Attributes:
         num_data: what a reply says of the amount of data, the weight of this client in the average.
+        positions: of the moving stream behind the round; None where there is none.
     """
 
     metrics: Metrics
     num_data: int
+    positions: Positions | None = None
 
 
 # A kind of training: fits a model on the samples of its round, with a seed for what is drawn by chance.
 Train: TypeAlias = Callable[[TrainableModel, ModelMessage, int], Trained]
 
 
-def take_part(rounds: Rounds, engine: Engine, train: Train, sink: Sink, client: str, *, returns_received: bool = False) -> int:
+def take_part(  # noqa: PLR0913 - the parts of a round
+    rounds: Rounds,
+    engine: Engine,
+    train: Train,
+    sink: Sink,
+    client: str,
+    *,
+    returns_received: bool = False,
+    answered: Callable[[Trained], object] = lambda _trained: None,
+) -> int:
     """Train and answer models until the federation's last round is answered.
 
     A round is committed after its reply is acknowledged, in the reply's transaction: a crash before does the round again.
@@ -86,6 +100,7 @@ def take_part(rounds: Rounds, engine: Engine, train: Train, sink: Sink, client: 
     Args:
         client: the client's group, for its seeds.
         returns_received: answer a fit that diverged with the weights as they came, and no data; else it is an error.
+        answered: called when a reply stands.
 
     Returns:
         Rounds answered.
@@ -93,7 +108,7 @@ def take_part(rounds: Rounds, engine: Engine, train: Train, sink: Sink, client: 
     Raises:
         DivergedError: the weights or the loss of a fit are NaN or infinite.
     """
-    answered = 0
+    count = 0
     while (message := rounds.next_model()) is not None:
         begun = time.monotonic()
         log.info("round begun version=%d spec=%s", message.version, message.spec)
@@ -114,9 +129,9 @@ def take_part(rounds: Rounds, engine: Engine, train: Train, sink: Sink, client: 
             log.warning("round dropped version=%d: its federation is gone, and another may be there by now", message.version)
             continue
         with sink.transaction():
-            sink.send(arrays, message, trained.metrics, num_data)
-            rounds.commit(message)
-        answered += 1
+            sink.send(arrays, message, trained.metrics, num_data, trained.positions)
+            rounds.commit(message, trained.positions)
+        count += 1
         log.info(
             "round done version=%d samples=%d seconds=%.1f %s",
             message.version,
@@ -124,10 +139,11 @@ def take_part(rounds: Rounds, engine: Engine, train: Train, sink: Sink, client: 
             time.monotonic() - begun,
             _summary(trained.metrics),
         )
+        answered(trained)
         if message.is_last:
-            return answered
+            return count
     log.info("the last round of the federation was answered before; nothing newer is announced")
-    return answered
+    return count
 
 
 def round_seed(client: str, message: ModelMessage) -> int:

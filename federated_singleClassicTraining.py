@@ -39,7 +39,7 @@ def single_classic(settings: Settings, data: Callable[[], FitData]) -> Train:
         return is_grouped(data().kept.samples.labels[: len(data().split.training)])
 
     def train(trainable: TrainableModel, message: ModelMessage, seed: int) -> Trained:
-        _check_supervised(settings, message)
+        check_supervised(settings, message)
         if is_sorted() and not message.settings.kwargs_fit.get("shuffle"):
             log.warning(
                 'the training labels look sorted and nothing shuffles them: a model learns little so; set "shuffle": true in '
@@ -101,7 +101,12 @@ def keep_stream(settings: Settings, stream: Iterable[RecordBatch], store: Store,
     return FitData(kept, parts, stop, len(sieve.bad))
 
 
-def _check_supervised(settings: Settings, message: ModelMessage) -> None:
+def check_supervised(settings: Settings, message: ModelMessage) -> None:
+    """Refuse to train on an unlabelled stream; say where there is none to train on.
+
+    Raises:
+        ModelError: there is one.
+    """
     if not message.settings.unsupervised:
         return
     if settings.unsupervised_stream is not None:

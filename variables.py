@@ -150,6 +150,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def number(text: str) -> int:
+    """A whole number, at least 1."""
+    if not WHOLE.fullmatch(text) or int(text) == 0:
+        raise ValueError("is no whole number above 0: give one, e.g. 100")
+    return int(text)
+
+
 def limit(text: str) -> float | None:
     """Seconds, or none for a wait without limit."""
     return None if text.lower() == "none" else seconds(text)

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from config import MACHINE_NAME, RETURN, Settings, quieten_tensorflow
 from ending import Stopping
-from federated_mainTraining import Train, take_part
+from federated_mainTraining import Train, Trained, take_part
 from federated_singleClassicTraining import keep_stream, single_classic
+from federated_singleIncrementalTraining import single_incremental
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from KafkaModelEngine import KafkaModelEngine
 from protocol.errors import KafkaError, LimitError
@@ -22,15 +24,17 @@ from training.datasets import FitData
 from training.stopping import Stop
 from training.store import Store
 from transport.admin import Admin
-from transport.bad_records import await_bad_record_topic, hand_over
+from transport.bad_records import BadRecordTopic, await_bad_record_topic, hand_over
 from transport.clients import READ_COMMITTED
 from transport.control import ControlTopic, Delivery
 from transport.patience import PROGRESS_EVERY_S, Patience
+from transport.positions import StreamPositions
 from transport.reader import Reader
 from transport.replies import ReplyLog
 from transport.sameness import same_topics
 from transport.stream import Counts, read_stream, resolve
 from transport.weights import read_weights
+from transport.windows import MovingStream
 from transport.writer import Transactions, Writer
 from utils import configure_logging, in_background, memory_bytes, prepare_tensorflow, without_collection
 
@@ -58,7 +62,6 @@ def run(stopping: Stopping) -> None:
     quieten_tensorflow()
     tensorflow = in_background("tensorflow", prepare_tensorflow)
     stop = Stop()
-    stream = in_background("stream", lambda: keep_labelled_stream(settings, stop))
 
     def stop_fit() -> None:
         if tensorflow.done():
@@ -70,12 +73,10 @@ def run(stopping: Stopping) -> None:
         _awaited(tensorflow, Patience("TensorFlow, which loads,", settings.load_limit_s, "LOAD_LIMIT_S"))
         return arrays
 
-    def data() -> FitData:
-        return _awaited(stream, Patience("the labelled stream to be read", None))  # every wait of reading has its own limit
-
     stopping.then(stop_fit)
-    try:
-        with ExitStack() as stack:
+    with ExitStack() as stack:
+        kind = KINDS[settings.case](settings, stop, stack)
+        try:
             reader = stack.enter_context(Reader(settings.cloud, federation.group, settings.answer_limit_s))
             admin = stack.enter_context(Admin(settings.cloud, federation.group, settings.answer_limit_s))
             writer = stack.enter_context(_writer(settings, reader))
@@ -85,20 +86,21 @@ def run(stopping: Stopping) -> None:
                 federation,
                 settings.wait_limit_s,
                 delivery=_delivery(settings, reader, writer),
-                meanwhile=lambda: _check(tensorflow, stream),
+                meanwhile=lambda: _check(tensorflow, kind.stream),
             )
             stack.callback(_tell_skipped, control)
             rounds = take_part(
                 rounds=control,
                 engine=KafkaModelEngine(weights, memory_bytes=memory_bytes(), allows_code=settings.allow_model_code),
-                train=KINDS[settings.case](settings, data),
+                train=kind.train,
                 sink=FederatedKafkaMLAggregationSink(writer, admin, federation),
                 client=federation.group,
                 returns_received=settings.non_finite == RETURN,
+                answered=kind.answered,
             )
-    except (KafkaError, LimitError):
-        _check(tensorflow, stream)  # a fault of theirs came first, and may be one that no restart mends
-        raise
+        except (KafkaError, LimitError):
+            _check(tensorflow, kind.stream)  # a fault of theirs came first, and may be one that no restart mends
+            raise
     log.info("federation done rounds=%d", rounds)
 
 
@@ -119,10 +121,10 @@ def _delivery(settings: Settings, reader: Reader, writer: Writer) -> Delivery:
         return Reader(settings.cloud, settings.federation.group, settings.answer_limit_s, settings.cloud_isolation)
 
     if settings.delivery == "at-least-once":
-        return Delivery(reader, ReplyLog(open_reader, settings.federation).holds)
+        return Delivery(reader, ReplyLog(open_reader, settings.federation).look)
     if settings.cloud_isolation == READ_COMMITTED:
-        return Delivery(writer, lambda _model: False)  # a reply that it has read is committed, and so is the offset
-    return Delivery(writer, ReplyLog(open_reader, settings.federation).holds)
+        return Delivery(writer)  # a reply that it has read is committed, and so is the offset
+    return Delivery(writer, ReplyLog(open_reader, settings.federation).look)
 
 
 def _check(*works: Future[Any]) -> None:
@@ -186,4 +188,59 @@ def _told(batches: Iterable[RecordBatch], counts: Counts, most: int) -> Iterator
             log.info("reading the stream records=%d of=%d", counts.records, most)
 
 
-KINDS: dict[int, Callable[[Settings, Callable[[], FitData]], Train]] = {1: single_classic}
+def open_moving_stream(settings: Settings, stack: ExitStack) -> MovingStream:
+    """Open the stream that is read window by window.
+
+    Raises:
+        WorkerError: as opening has it.
+    """
+    of_data = (settings.data, settings.federation.stream_group, settings.answer_limit_s)
+    reader, topics = stack.enter_context(Reader(*of_data)), stack.enter_context(Admin(*of_data))
+    bad_records = None
+    if settings.bad_record_topic is not None:
+        await_bad_record_topic(reader, settings.bad_record_topic, settings.answer_limit_s)
+        bad_records = BadRecordTopic(reader, stack.enter_context(Writer(*of_data)), settings.bad_record_topic)
+    where = StreamPositions(reader, topics, settings.stream, settings.answer_limit_s)
+    where.find(None)  # what is not there, or not allowed, is told before there is a model
+    return MovingStream(reader, where, settings.stream, settings.windows, settings.wait_limit_s, bad_records=bad_records)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of training at work.
+
+    Attributes:
+        stream: what it trains on, which is read or opened in the background.
+        answered: what it does when a reply stands.
+    """
+
+    stream: Future[Any]
+    train: Train
+    answered: Callable[[Trained], object] = lambda _trained: None
+
+
+def _single_classic(settings: Settings, stop: Stop, _stack: ExitStack) -> Kind:
+    stream = in_background("stream", lambda: keep_labelled_stream(settings, stop))
+
+    def data() -> FitData:
+        return _awaited(stream, Patience("the labelled stream to be read", None))  # every wait of reading has its own limit
+
+    return Kind(stream, single_classic(settings, data))
+
+
+def _single_incremental(settings: Settings, stop: Stop, stack: ExitStack) -> Kind:
+    opened = in_background("stream", lambda: open_moving_stream(settings, stack))
+
+    def stream() -> MovingStream:
+        return _awaited(opened, Patience("the stream to be opened", None))  # as above
+
+    def answered(trained: Trained) -> None:
+        if trained.positions is not None:
+            stream().commit(trained.positions)
+
+    total = memory_bytes()
+    train = single_incremental(settings, stream, stop, min(settings.data_memory.of(total), total))
+    return Kind(opened, train, answered)
+
+
+KINDS: dict[int, Callable[[Settings, Stop, ExitStack], Kind]] = {1: _single_classic, 2: _single_incremental}

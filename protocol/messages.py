@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from protocol.errors import ModelError
+from protocol.positions import Positions, parse_positions
 from protocol.stream_spec import OffsetRange, parse_spec
 from protocol.words import shown
 
@@ -78,6 +79,7 @@ class ModelMessage:
         architecture: JSON text of a Keras 2 or Keras 3 model.
         compile_args: as Keras writes them.
         topic_id: of the control topic, which tells it from one of the same name that was deleted.
+        positions: where the moving stream goes on behind all rounds that this client has answered; None where that is not told.
     """
 
     place: str
@@ -88,6 +90,7 @@ class ModelMessage:
     architecture: str
     compile_args: Mapping[str, Any]
     topic_id: str = ""
+    positions: Positions | None = None
 
     @property
     def identity(self) -> Identity:
@@ -181,12 +184,15 @@ def _finite(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def encode_reply(weights: OffsetRange, message: ModelMessage, metrics: Metrics, num_data: int) -> bytes:
+def encode_reply(
+    weights: OffsetRange, message: ModelMessage, metrics: Metrics, num_data: int, positions: Positions | None = None
+) -> bytes:
     """The JSON value of the reply to a message.
 
     Args:
         weights: where the reply's arrays stand, all acknowledged.
         num_data: records that were trained on, the weight of this client in the average.
+        positions: of the moving stream behind the round.
     """
     reply = {
         "topic": str(weights),
@@ -195,18 +201,41 @@ def encode_reply(weights: OffsetRange, message: ModelMessage, metrics: Metrics, 
         "num_data": num_data,
         "answers": _answers(message),
     }
+    if positions is not None:
+        reply["positions"] = positions.as_json()
     return json.dumps(reply, allow_nan=False).encode()
 
 
-def is_reply_to(value: bytes | None, message: ModelMessage) -> bool:
-    """Whether a reply, of whichever worker, answers a message; False for what is no reply."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a reply, of whichever worker, says for our own use; for what is no reply, nothing.
+
+    Attributes:
+        positions: of the moving stream behind its round.
+    """
+
+    version: object = None
+    answers: object = None
+    positions: Positions | None = None
+
+    def is_to(self, message: ModelMessage) -> bool:
+        """Whether it answers a message."""
+        return (self.version, self.answers) == (message.reply_version, _answers(message))
+
+    def is_beside(self, message: ModelMessage) -> bool:
+        """Whether it answers a message of the same control topic."""
+        return isinstance(self.answers, dict) and self.answers.get("topic_id") == message.topic_id
+
+
+def parse_answer(value: bytes | None) -> Answer:
+    """Read what a reply says for our own use."""
     try:
         reply = json.loads(value or b"") if len(value or b"") <= MAX_MESSAGE_BYTES else None
     except (ValueError, RecursionError):
-        return False
+        return Answer()
     if not isinstance(reply, dict):
-        return False
-    return (reply.get("version"), reply.get("answers")) == (message.reply_version, _answers(message))
+        return Answer()
+    return Answer(reply.get("version"), reply.get("answers"), parse_positions(reply.get("positions")))
 
 
 def _answers(message: ModelMessage) -> dict[str, str]:

@@ -41,3 +41,8 @@ class Federation:
     def group(self) -> str:
         """Consumer group of the client, and in UTF-8 the key of its replies."""
         return f"FED-MODEL-{self.model_id}-CLIENT-{self.client_id}"
+
+    @property
+    def stream_group(self) -> str:
+        """Consumer group that tells, on the edge, how far a moving stream has been trained on."""
+        return f"{self.group}-2"

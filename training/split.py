@@ -23,8 +23,8 @@ class Split:
     test: range
 
 
-def split(total: int, *, validation_rate: float, test_rate: float) -> Split:
-    """Cut a bounded stream into training, validation and test samples, in stream order.
+def split(total: int, *, validation_rate: float, test_rate: float, least: int = 0) -> Split:
+    """Cut a bounded stream, or a window of a moving one, into training, validation and test samples, in stream order.
 
     The training part has int((1 - (validation_rate + test_rate)) * n) samples, in floating point as Kafka-ML computes it, so
     that its numbers are those of the public worker; the test part int(test_rate * n); validation what is between them.
@@ -32,13 +32,14 @@ def split(total: int, *, validation_rate: float, test_rate: float) -> Split:
     Args:
         total: n, samples of the whole stream.
         validation_rate, test_rate: shares of n in [0, 1), not percentages.
+        least: samples that are trained on whatever the rates are, as far as there are any.
 
     Raises:
         DataError: no sample would be left to train on.
 
     Source: Kafka-ML's federated training Job, training size of a classic training.
     """
-    training = int((1 - (validation_rate + test_rate)) * total)
+    training = min(max(least, int((1 - (validation_rate + test_rate)) * total)), total)
     test = min(int(test_rate * total), total - training)
     if training < 1:
         raise DataError(

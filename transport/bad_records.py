@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from protocol.errors import KafkaError, LimitError
+from protocol.positions import Positions
 from protocol.records import BadRecord
 from protocol.stream_spec import OffsetRange
 from transport.interfaces import Copier, Copy, LogReader, Record, headers_of, offset_of, place
@@ -44,7 +45,9 @@ def await_bad_record_topic(reader: LogReader, topic: str, limit_s: float) -> Non
         time.sleep(POLL_S)
 
 
-def hand_over(reader: LogReader, copier: Copier, topic: str, bad: Sequence[BadRecord]) -> None:
+def hand_over(
+    reader: LogReader, copier: Copier, topic: str, bad: Sequence[BadRecord], standing: Collection[int] | None = None
+) -> None:
     """Copy bad records to a topic as they are, with headers for their source and the reason; all are acknowledged.
 
     Those that stand there already, from a start of this worker or of another one before, are not copied again.
@@ -52,6 +55,7 @@ def hand_over(reader: LogReader, copier: Copier, topic: str, bad: Sequence[BadRe
     Args:
         reader: of the Kafka that the records are on, and the topic too.
         bad: in stream order.
+        standing: marks of those that stand there; None = to be looked for.
 
     Raises:
         KafkaError: the topic is gone; or one of them was refused, or not acknowledged in time.
@@ -60,7 +64,7 @@ def hand_over(reader: LogReader, copier: Copier, topic: str, bad: Sequence[BadRe
     partitions = len(reader.partitions(topic))
     if not partitions:
         raise KafkaError(f"BAD_RECORDS: {topic} is gone from {reader.cluster}, and was there when reading began: make it again")
-    there = set(_standing(reader, topic, reasons))
+    there = set(_standing(reader, topic, reasons.__contains__)) if standing is None else standing
     copies = (
         _copy(record, reasons[_place(record)], partitions)
         for record in _again(reader, bad)
@@ -91,14 +95,43 @@ def runs(bad: Iterable[BadRecord]) -> Iterator[OffsetRange]:
         yield run
 
 
-def _standing(reader: LogReader, topic: str, reasons: Mapping[_Place, str]) -> Iterator[int]:
-    """Marks of those bad records that the topic has."""
+class BadRecordTopic:
+    """Takes the bad records of a moving stream, window by window.
+
+    What stands there already is looked for once, and only behind the position of the round: what a former life of this worker
+    has copied of rounds that it did not answer.
+    """
+
+    def __init__(self, reader: LogReader, copier: Copier, topic: str) -> None:
+        self._reader = reader
+        self._copier = copier
+        self._topic = topic
+        self._start: Positions | None = None
+        self._standing: set[int] | None = None
+
+    def begin(self, start: Positions | None) -> None:
+        """Begin a round at a position, which is that of the round before where that one came to nothing."""
+        if start == self._start:
+            self._standing = None
+        self._start = start
+
+    def take(self, bad: Sequence[BadRecord]) -> None:
+        """Copy those of a window, in stream order."""
+        if self._standing is None:
+            offsets = {} if self._start is None else self._start.offsets
+            is_behind: Callable[[_Place], bool] = lambda source: source[2] >= offsets.get(source[:2], 0)  # noqa: E731
+            self._standing = set(_standing(self._reader, self._topic, is_behind))
+        hand_over(self._reader, self._copier, self._topic, bad, self._standing)
+
+
+def _standing(reader: LogReader, topic: str, is_wanted: Callable[[_Place], bool]) -> Iterator[int]:
+    """Marks of those copies that the topic has, of the sources that are wanted."""
     for partition in reader.partitions(topic):
         low, high = reader.bounds(topic, partition)
         for records in reader.read(OffsetRange(topic, partition, low, high), gone=LimitError):
             for record in records:
                 source = _source(record)
-                if source is not None and source in reasons:
+                if source is not None and is_wanted(source):
                     yield _mark(source, record)
 
 

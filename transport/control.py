@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 
 from protocol.errors import DataError, KafkaError, ModelError
 from protocol.messages import Identity, ModelMessage, parse_model_message
+from protocol.positions import Positions, Progress, parse_progress
 from protocol.stream_spec import OffsetRange
 from protocol.topics import Federation
 from transport.interfaces import LogReader, Offsets, Record, Topics, offset_of, place
 from transport.patience import Patience
+from transport.replies import Replied
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +38,19 @@ class Delivery:
 
     Attributes:
         offsets: what commits the offset of a model that is answered.
-        was_answered: whether a model that is not committed is answered all the same.
+        replied: what a former life has replied to, where it may have ended between a reply and its commit.
     """
 
     offsets: Offsets
-    was_answered: Callable[[ModelMessage], bool]
+    replied: Callable[[ModelMessage], Replied] = lambda _model: Replied()
 
 
 class ControlTopic:
     """Gives the newest model that this client has not answered, and keeps what it has.
 
-    The group's committed offset is the one after the last answered message; its metadata is the topic's id, so that a topic
-    deleted and made again is not taken for the old one. What stands before it, answered or superseded, is known by identity:
-    the same again is a repetition.
+    The group's committed offset is the one after the last answered message. Its metadata is the topic's id, so that a topic
+    deleted and made again is not taken for the old one, and how far a moving stream has been trained on. What stands before it,
+    answered or superseded, is known by identity: the same again is a repetition.
 
     A message that cannot be understood is warned of, counted and passed over, wherever it stands: the next good one is trained.
     It is committed with the next that is answered.
@@ -74,12 +76,13 @@ class ControlTopic:
         self._federation = federation
         self._topic = federation.model_control
         self._wait_limit_s = wait_limit_s
-        self._delivery = delivery or Delivery(reader, lambda _model: False)
+        self._delivery = delivery or Delivery(reader)
         self._meanwhile = meanwhile
         self._topic_id: str | None = None
         self._position = 0
         self._past: set[Identity] = set()
         self._unanswered: list[_Announced] = []
+        self._stream: Positions | None = None
         self._is_finished = False
         self._is_following = False
         self._looked = 0.0
@@ -115,15 +118,23 @@ class ControlTopic:
             one.model is not None and one.model.place == model.place for one in self._unanswered
         )
 
-    def commit(self, model: ModelMessage) -> None:
-        """Note that a model is answered; neither it nor what it superseded comes again, also after a restart."""
+    def commit(self, model: ModelMessage, positions: Positions | None = None) -> None:
+        """Note that a model is answered; neither it nor what it superseded comes again, also after a restart.
+
+        Args:
+            positions: of the moving stream behind its round.
+        """
+        self._stream = positions
         self._commit(model, self._delivery.offsets)
 
     def _commit(self, model: ModelMessage, offsets: Offsets) -> None:
         [answered] = [one for one in self._unanswered if one.model is not None and one.model.place == model.place]
         self._settle(answered.offset + 1)
         self._is_finished = model.is_last
-        offsets.commit(self._topic, PARTITION, answered.offset + 1, self._topic_id or "")
+        offsets.commit(self._topic, PARTITION, answered.offset + 1, self._progress())
+
+    def _progress(self) -> str:
+        return Progress(self._topic_id or "", self._stream).text()
 
     def _open(self) -> None:
         """Wait for the cloud's topics, then read the control topic's past."""
@@ -142,7 +153,11 @@ class ControlTopic:
         self._settle(answered_end)
         log.info("joined federation=%s as client=%s", self._federation.model_id, self._federation.client_id)
         pending = self._newest()
-        if pending is not None and self._delivery.was_answered(pending):
+        if pending is None:
+            return
+        replied = self._delivery.replied(pending)
+        self._stream = replied.positions or self._stream
+        if replied.is_answered:
             log.info(
                 "version=%d was answered by a worker that ended before it could commit, at %s", pending.version, pending.place
             )
@@ -152,10 +167,11 @@ class ControlTopic:
         committed = self._reader.committed(self._topic, PARTITION)
         if committed is None:
             # Nothing is answered. To say so tells whether this group may be committed to before a round, and not after each.
-            self._reader.commit(self._topic, PARTITION, 0, self._topic_id or "")
+            self._reader.commit(self._topic, PARTITION, 0, self._progress())
             return 0
-        offset, topic_id = committed
-        if topic_id not in ("", self._topic_id) or offset > self._position:
+        offset, progress = committed[0], parse_progress(committed[1])
+        self._stream = progress.positions or self._stream
+        if progress.topic_id not in ("", self._topic_id) or offset > self._position:
             log.warning("topic %s was made anew since this client last answered; its messages are all new", self._topic)
             return 0
         return offset
@@ -180,16 +196,16 @@ class ControlTopic:
     def _hear(self) -> None:
         """Wait for a moment for something new."""
         if not self._is_following:
-            self._reader.follow(self._topic, PARTITION, self._position)
+            self._reader.follow({(self._topic, PARTITION): self._position})
             self._is_following, self._looked = True, time.monotonic()
         try:
             messages, reached = self._reader.poll()
         except (KafkaError, DataError):
             if not self._starts_over():
                 raise
-            messages, reached = [], -1
+            messages, reached = [], {}
         self._unanswered.extend(_announced(message) for message in messages)
-        self._position = max(self._position, reached)
+        self._position = max(self._position, reached.get((self._topic, PARTITION), 0))
         is_quiet = not messages and time.monotonic() - self._looked > LOOK_EVERY_S
         if messages or self._topic_id is None or (is_quiet and self._starts_over()):
             self._catch_up()
@@ -203,7 +219,7 @@ class ControlTopic:
             return None
         if len(new) > 1:
             log.info("superseded models=%d, trained is the newest", len(new) - 1)
-        return replace(new[-1], topic_id=self._topic_id or "")
+        return replace(new[-1], topic_id=self._topic_id or "", positions=self._stream)
 
     def _pass_over(self) -> None:
         """Tell of what cannot be understood, once."""

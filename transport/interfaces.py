@@ -1,6 +1,6 @@
 """The seams of the transport: what the rest may ask of a Kafka. A real part and an in-memory one for tests stand behind each.
 
-LogReader   transport.reader.Reader    reads ranges and follows a partition, keeps a group's offset
+LogReader   transport.reader.Reader    reads ranges and follows partitions, keeps a group's offset
 Topics      transport.admin.Admin      says which topics are there, makes the reply topic
 Sender      transport.writer.Writer    sends records and waits for their acknowledgement, in transactions or without
 Offsets     either of the two          keeps a group's offset: a Writer within a transaction, a Reader at once
@@ -10,17 +10,19 @@ Copier      transport.writer.Writer    sends records of another topic on as they
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from protocol.errors import DataError, WorkerError
+from protocol.positions import Partition
 from protocol.stream_spec import OffsetRange
 from transport.clients import Cluster
 
 # Called by C, which looks at once whether an error is set beside a result; Python's own calls of what is called often do not.
 _HEADERS = operator.methodcaller("headers")
+POLL_S = 0.5  # the longest call that a signal waits for
 
 
 class Record(Protocol):
@@ -92,18 +94,24 @@ class LogReader(Offsets, Protocol):
             LimitError: the end did not arrive; the limit counts from the last record that did.
         """
 
-    def follow(self, topic: str, partition: int, start: int) -> None:
-        """Begin to follow a partition from an offset on; `poll` then gives what comes."""
+    def follow(self, starts: Mapping[Partition, int]) -> None:
+        """Begin to follow partitions, each from an offset on; `poll` then gives what comes."""
 
     def unfollow(self) -> None:
         """Follow nothing any more."""
 
-    def poll(self, most: int = 1, *, gone: type[WorkerError] = DataError) -> tuple[list[Record], int]:
-        """What comes on the followed partition within a moment, at the latest when so many records are there.
+    def poll(
+        self, most: int = 1, limit_s: float = POLL_S, *, gone: type[WorkerError] = DataError
+    ) -> tuple[list[Record], Mapping[Partition, int]]:
+        """What comes on the followed partitions within a moment, at the latest when so many records are there.
+
+        Args:
+            limit_s: seconds of the moment, of which POLL_S is the longest that a signal may have to wait for.
+            gone: what to raise where an offset that is to be read next is not in the log.
 
         Returns:
-            Records, and the position after them; at the log's end the position that the broker tells; [] and -1 where nothing
-            was heard.
+            Records, those of a partition in offset order; and for each partition that was heard of the position after them, at
+            its log's end the position that the broker tells.
         """
 
 

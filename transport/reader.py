@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as ClientError
 
 from protocol.errors import AccessError, DataError, KafkaError, LimitError, WorkerError
+from protocol.positions import Partition
 from protocol.stream_spec import OffsetRange
 from transport.clients import (
     FOLLOW_WAIT_MS,
@@ -25,12 +26,11 @@ from transport.clients import (
     Isolation,
     librdkafka_config,
 )
-from transport.interfaces import Record, offset_of
+from transport.interfaces import POLL_S, Record, offset_of
 from transport.patience import Patience
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.5  # the longest call that a signal waits for
 READ_POLL_S = 0.05  # in a range that ends in a gap, the client waits out such a call in vain
 RETRY_S = 0.1
 COMMIT_POLL_S = 0.01
@@ -148,7 +148,9 @@ class Reader:
         most = READ_BATCH
         try:
             while position < wanted.end:
-                records, reached = self._consume(self._consumer, min(most, wanted.end - position), READ_POLL_S, gone)
+                records, events = self._consume(self._consumer, min(most, wanted.end - position), READ_POLL_S)
+                ends = [self._event(event, gone) for event in events]
+                reached = max([*(offset_of(record) + 1 for record in records[-1:]), *ends], default=-1)
                 if reached > position:
                     position, heard = reached, time.monotonic()
                 if position > wanted.end:  # the range has gaps, so as many records as it has offsets lead beyond it
@@ -169,18 +171,26 @@ class Reader:
             if self._consumer is not None:  # a read that was left in its middle ends whenever Python collects it
                 self._consumer.unassign()
 
-    def follow(self, topic: str, partition: int, start: int) -> None:
+    def follow(self, starts: Mapping[Partition, int]) -> None:
         if self._follower is None:
             self._follower = self._open(FOLLOW_WAIT_MS)
-        self._follower.assign([TopicPartition(topic, partition, start)])
+        self._follower.assign([TopicPartition(topic, number, start) for (topic, number), start in starts.items()])
 
     def unfollow(self) -> None:
         if self._follower is not None:
             self._follower.unassign()
 
-    def poll(self, most: int = 1, *, gone: type[WorkerError] = DataError) -> tuple[list[Record], int]:
-        records, reached = self._consume(self._follower, most, POLL_S, gone)
-        if reached < 0:
+    def poll(
+        self, most: int = 1, limit_s: float = POLL_S, *, gone: type[WorkerError] = DataError
+    ) -> tuple[list[Record], Mapping[Partition, int]]:
+        records, events = self._consume(self._follower, most, limit_s)
+        reached = {(record.topic(), record.partition()): offset_of(record) + 1 for record in records}
+        for event in events:
+            end = self._event(event, gone)
+            if end >= 0:
+                one = (event.topic(), event.partition())
+                reached[one] = max(end, reached.get(one, end))
+        if not reached:
             self._heard.check()
         return records, reached
 
@@ -188,18 +198,17 @@ class Reader:
         config = librdkafka_config(self.cluster, self._group, wait_ms, self._isolation) | {"on_commit": self._on_commit}
         return Consumer(config, **self._heard.options())
 
-    def _consume(self, consumer: Any, most: int, limit_s: float, gone: type[WorkerError]) -> tuple[list[Record], int]:
-        """Records and the position after them, as `poll` gives them."""
+    def _consume(self, consumer: Any, most: int, limit_s: float) -> tuple[list[Any], list[Any]]:
+        """Records, and what stands among them and is none."""
         messages = consumer.consume(most, timeout=limit_s)
         events: list[Any] = []
         if any(map(Message.error, messages)):  # one question to all: most have none
             events = [message for message in messages if message.error() is not None]
             messages = [message for message in messages if message.error() is None]
-        reached = offset_of(messages[-1]) + 1 if messages else -1
-        return messages, max([reached, *(self._event(event, gone) for event in events)])
+        return messages, events
 
     def _event(self, message: Any, gone: type[WorkerError]) -> int:
-        """What stands among records and is none: the log's end, which tells a position, or a fault; -1 for one that passes."""
+        """The log's end, which tells a position, or a fault; -1 for one that passes."""
         topic, partition, error = message.topic(), message.partition(), message.error()
         if self._hear_of_group(error):
             return -1

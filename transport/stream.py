@@ -46,7 +46,7 @@ def resolve(reader: LogReader, spec: Sequence[StreamRange], answer_limit_s: floa
     topics = list(dict.fromkeys(one.topic for one in spec))
     ranges = []
     for one in spec:
-        for partition in _await_partitions(reader, one, answer_limit_s):
+        for partition in await_partitions(reader, one, answer_limit_s):
             start, end = one.start, one.end
             if start is None or end is None:
                 low, high = reader.bounds(one.topic, partition)
@@ -69,21 +69,29 @@ def read_stream(reader: LogReader, ranges: Sequence[OffsetRange], counts: Counts
     """
     for one in ranges:
         for messages in reader.read(one):
-            batch = _batch(one, messages, counts)
+            batch = batch_of(one.topic, one.partition, messages, counts)
             if len(batch):
                 yield batch
 
 
-def _batch(one: OffsetRange, records: Sequence[Record], counts: Counts) -> RecordBatch:
+def batch_of(topic: str, partition: int, records: Sequence[Record], counts: Counts, *, needs_key: bool = True) -> RecordBatch:
+    """The records of one partition that have a value, and a key where one is needed, as a batch, which may be empty.
+
+    Whatever was met is counted.
+    """
     # Columns, and one question to all: a call for each record and thing to know of it would cost as much as reading it.
     values = [record.value() for record in records]
     keys = [record.key() for record in records]
-    if not (all(values) and all(keys)):  # empty ones, which are for the decoder to judge, or none at all
-        records = [record for record, value, key in zip(records, values, keys, strict=True) if _counts(value, key, counts)]
+    if not (all(values) and (all(keys) or not needs_key)):  # empty ones, which are for the decoder to judge, or none at all
+        wanted = [
+            _counts(value, b"" if key is None and not needs_key else key, counts)
+            for value, key in zip(values, keys, strict=True)
+        ]
+        records = [record for record, is_wanted in zip(records, wanted, strict=True) if is_wanted]
         values = [record.value() for record in records]
         keys = [record.key() for record in records]
     counts.records += len(records)
-    return RecordBatch(one.topic, one.partition, _offsets(records), cast("list[bytes]", keys), cast("list[bytes]", values))
+    return RecordBatch(topic, partition, _offsets(records), cast("list[bytes]", keys), cast("list[bytes]", values))
 
 
 def _counts(value: bytes | None, key: bytes | None, counts: Counts) -> bool:
@@ -100,9 +108,17 @@ def _offsets(records: Sequence[Record]) -> Sequence[int]:
     return range(first, last + 1) if last - first + 1 == len(records) else [offset_of(record) for record in records]
 
 
-def _await_partitions(reader: LogReader, one: StreamRange, limit_s: float) -> list[int]:
+def await_partitions(reader: LogReader, one: StreamRange, limit_s: float, variable: str = "DATA_TOPIC") -> list[int]:
+    """The partitions that a part of a spec means, once they are there.
+
+    Args:
+        variable: the setting that the spec comes from.
+
+    Raises:
+        LimitError: the topic, or its partition, is not there.
+    """
     deadline = time.monotonic() + limit_s
-    patience = Patience(f"DATA_TOPIC {one}", None)
+    patience = Patience(f"{variable} {one}", None)
     while True:
         there = reader.partitions(one.topic)
         if one.partition is None and there:
@@ -112,7 +128,7 @@ def _await_partitions(reader: LogReader, one: StreamRange, limit_s: float) -> li
         if time.monotonic() > deadline:
             what = f"{one.topic} " + (f"has no partition {one.partition}" if there else "is no topic")
             raise LimitError(
-                f"DATA_TOPIC: {what} on {reader.cluster} after {limit_s:g} s: has the device written its stream there? "
+                f"{variable}: {what} on {reader.cluster} after {limit_s:g} s: has the device written its stream there? "
                 "ANSWER_LIMIT_S sets the limit"
             )
         patience.tick()

@@ -98,7 +98,7 @@ class Parts:
         self.following = reader()
         self.begun = reader().read(OffsetRange(topic, 0, 0, 6))
         assert len(next(self.begun)) == 3
-        self.following.follow(topic, 0, 3)
+        self.following.follow({(topic, 0): 3})
 
     def send(self, count: int) -> list[int]:
         return self.writer.send(self._topic, [(b"k", b"v")] * count)

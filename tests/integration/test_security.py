@@ -85,7 +85,7 @@ def travel(edge: Cluster, topic: str) -> None:
         assert writer.send(topic, [(b"k", bytes(1_500_000))]) == [0]
         [record] = itertools.chain.from_iterable(reader.read(OffsetRange(topic, 0, 0, 1)))
         assert record.value() == bytes(1_500_000)
-        reader.follow(topic, 0, 0)
+        reader.follow({(topic, 0): 0})
         assert any(reader.poll()[0] for _ in range(20))
         reader.commit(topic, 0, 1, "m")
         assert reader.committed(topic, 0) == (1, "m")

@@ -21,6 +21,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from protocol.errors import DataError, FencedError, KafkaError, LimitError, ModelError
 from protocol.messages import Metrics
+from protocol.positions import METADATA_LIMIT_BYTES, Positions, Progress, can_be_kept, parse_progress
 from protocol.stream_spec import OffsetRange
 from protocol.topics import Federation
 from tests.support.fake_kafka import FakeKafka, FakeReader, FakeSender, FakeTopics
@@ -29,7 +30,7 @@ from transport.admin import Admin
 from transport.clients import READ_COMMITTED, READ_UNCOMMITTED, Cluster, Isolation
 from transport.interfaces import LogReader, Offsets, Record, Sender, Topics, place
 from transport.reader import Reader
-from transport.replies import ReplyLog
+from transport.replies import Replied, ReplyLog
 from transport.writer import Transactions, Writer
 
 LIMIT_S = 1.0
@@ -244,13 +245,13 @@ def test_a_followed_partition_tells_what_comes(kafka: AnyKafka, topic: str) -> N
     kafka.create(topic)
     kafka.write(topic, numbered(0, 2))
     reader = kafka.reader("g")
-    reader.follow(topic, 0, 1)
+    reader.follow({(topic, 0): 1})
     heard: list[bytes | None] = []
     position = 1
     for _ in range(20):
         records, reached = reader.poll()
         heard += [record.value() for record in records]
-        position = max(position, reached)
+        position = max(position, reached.get((topic, 0), 0))
         if position == 2:
             kafka.write(topic, numbered(2, 3))
         if position == 3:
@@ -262,9 +263,69 @@ def test_following_an_offset_that_is_gone_is_an_error(kafka: AnyKafka, topic: st
     kafka.create(topic)
     kafka.write(topic, numbered(0, 2))
     reader = kafka.reader("g")
-    reader.follow(topic, 0, 50)
+    reader.follow({(topic, 0): 50})
     with pytest.raises(DataError, match=rf"offset 50 of {topic}\[0\] is gone"):
         next(heard for _ in range(20) if (heard := reader.poll()[0]))
+
+
+def test_followed_partitions_tell_what_comes_to_each_of_them(kafka: AnyKafka, topic: str) -> None:
+    more = f"{topic}-more"
+    kafka.create(topic, 2)
+    kafka.create(more)
+    kafka.write(topic, numbered(0, 3), partition=1)
+    kafka.write(more, numbered(7, 9))
+    reader = kafka.reader("g")
+    reader.follow({(topic, 0): 0, (topic, 1): 1, (more, 0): 0})
+    heard: dict[tuple[str | None, int | None], list[bytes | None]] = {}
+    positions: dict[tuple[str, int], int] = {}
+    kept_up = {(topic, 0): 0, (topic, 1): 3, (more, 0): 2}
+    for _ in range(40):
+        records, reached = reader.poll(100, 0.2)
+        for record in records:
+            heard.setdefault((record.topic(), record.partition()), []).append(record.value())
+        assert all(positions.get(one, 0) <= position for one, position in reached.items())
+        positions |= reached
+        if positions == kept_up:
+            kafka.write(topic, numbered(3, 5))
+        if positions == kept_up | {(topic, 0): 2}:
+            break
+    assert heard == {(topic, 0): [b"3", b"4"], (topic, 1): [b"1", b"2"], (more, 0): [b"7", b"8"]}
+    reader.follow({(topic, 1): 2})
+    assert [record.value() for _ in range(10) for record in reader.poll(100, 0.2)[0]] == [b"2"]
+
+
+def test_what_is_followed_ends_behind_a_transaction_that_was_aborted(kafka: AnyKafka, topic: str) -> None:
+    kafka.create(topic)
+    kafka.write(topic, numbered(0, 2))
+    kafka.leave_gap(topic)
+    reader = kafka.reader("g")
+    reader.follow({(topic, 0): 0})
+    positions = [reached[topic, 0] for _ in range(10) if (reached := reader.poll(100, 0.2)[1])]
+    assert positions[-1] == 4
+
+
+def test_positions_of_many_partitions_are_kept_beside_an_offset(kafka: AnyKafka, topic: str) -> None:
+    """As many as the worker admits, and with offsets of as many digits as it reckons with."""
+    kafka.create(topic)
+    kafka.write(topic, numbered(0, 1))
+    most = next(count for count in itertools.count(1) if not can_be_kept(many(topic, count, 0))) - 1
+    assert most > 150
+    positions = many(topic, most, 10**14)
+    text = Progress("x" * 22, positions).text()
+    assert METADATA_LIMIT_BYTES - 50 < len(text) <= METADATA_LIMIT_BYTES
+    writer = kafka.transactional(topic, topic)
+    with writer.transaction():
+        writer.commit(topic, 0, 1, text)
+    committed = kafka.reader(topic).committed(topic, 0)
+    assert committed is not None
+    assert parse_progress(committed[1]) == Progress("x" * 22, positions)
+    with pytest.raises(KafkaError, match="OFFSET_METADATA_TOO_LARGE"), writer.transaction():
+        writer.commit(topic, 0, 1, "x" * (METADATA_LIMIT_BYTES + 1))
+
+
+def many(topic: str, count: int, offset: int) -> Positions:
+    """Positions of the first partitions of a topic whose name and id are of usual length."""
+    return Positions({topic[:20]: "y" * 22}, {(topic[:20], partition): offset for partition in range(count)})
 
 
 def test_a_group_keeps_its_offset_and_metadata(kafka: AnyKafka, topic: str) -> None:
@@ -385,16 +446,17 @@ def test_a_reply_that_was_not_committed_is_seen_by_whoever_reads_uncommitted(
     writer = kafka.transactional(federation.group, federation.group)
     sink = FederatedKafkaMLAggregationSink(writer, kafka.topics, federation)
     message, metrics = model_message(version=3), Metrics(training={"loss": [0.5]}, validation={"loss": [0.5]})
+    positions = Positions({"sensors": "an-id"}, {("sensors", 0): 7})
     with pytest.raises(KeyboardInterrupt), sink.transaction():
-        sink.send([np.zeros(3)], message, metrics, 1)
+        sink.send([np.zeros(3)], message, metrics, 1, positions)
         raise KeyboardInterrupt
     replies = ReplyLog(lambda: nullcontext(kafka.reader(topic, isolation)), federation)
-    assert replies.holds(message) == bool(seen)
-    assert not replies.holds(replace(message, version=4))
-    assert not replies.holds(replace(message, spec="other:0:0:4"))
-    assert not replies.holds(replace(message, topic_id="of a topic made anew"))
-    other = ReplyLog(lambda: nullcontext(kafka.reader(topic, isolation)), Federation(topic, "c2"))
-    assert not other.holds(message)
+    assert replies.look(message) == (Replied(is_answered=True, positions=positions) if seen else Replied())
+    for other in (replace(message, version=4), replace(message, spec="other:0:0:4")):
+        assert replies.look(other) == (Replied(is_answered=False, positions=positions) if seen else Replied())
+    assert replies.look(replace(message, topic_id="of a topic made anew")) == Replied()
+    of_other = ReplyLog(lambda: nullcontext(kafka.reader(topic, isolation)), Federation(topic, "c2"))
+    assert of_other.look(message) == Replied()
 
 
 def test_a_transaction_that_brokers_do_not_let_last_so_long_is_named(bootstrap: str) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from protocol.errors import AccessError, DataError, FencedError, KafkaError, LimitError, WorkerError
+from protocol.positions import METADATA_LIMIT_BYTES, Partition
 from protocol.stream_spec import OffsetRange
 from transport.clients import READ_COMMITTED, Cluster, Isolation
-from transport.interfaces import Record, offset_of
+from transport.interfaces import POLL_S, Record, offset_of
 
+MOMENT_S = 0.002
 RECORD_OVERHEAD_BYTES = 79  # what Apache Kafka counts beside key and value of a record alone in its batch
 
 
@@ -111,16 +114,21 @@ class FakeKafka:
         self.topics[topic].logs[partition].high += count
 
 
+def _check_metadata(metadata: str) -> None:
+    if len(metadata.encode()) > METADATA_LIMIT_BYTES:
+        raise KafkaError("refused while committing an offset (OFFSET_METADATA_TOO_LARGE)")
+
+
 class FakeReader:
-    """A LogReader over a FakeKafka. It waits for nothing: what is not there does not come."""
+    """A LogReader over a FakeKafka. It waits for hardly anything: what is not there does not come."""
 
     def __init__(self, kafka: FakeKafka, group: str, isolation: Isolation = READ_COMMITTED) -> None:
         self._reads_committed = isolation == READ_COMMITTED
         self.cluster = Cluster("fake", "FAKE_BOOTSTRAP_SERVERS", "fake:9092")
         self._kafka = kafka
         self._group = group
-        self._followed: tuple[str, int] | None = None
-        self._position = 0
+        self._followed: dict[Partition, int] = {}
+        self._told: set[Partition] = set()  # those whose end was told
 
     def partitions(self, topic: str) -> list[int]:
         self._kafka.authorize("READ", "topic", topic)
@@ -136,6 +144,7 @@ class FakeReader:
 
     def commit(self, topic: str, partition: int, offset: int, metadata: str) -> None:
         self._kafka.authorize("READ", "group", self._group)
+        _check_metadata(metadata)
         self._kafka.offsets[self._group, topic, partition] = (offset, metadata)
 
     def read(self, wanted: OffsetRange, *, gone: type[WorkerError] = DataError) -> Iterator[list[Record]]:
@@ -152,24 +161,36 @@ class FakeReader:
                 f"offsets {high} to {wanted.end - 1} of {wanted.topic}[{wanted.partition}] did not arrive within 0 s"
             )
 
-    def follow(self, topic: str, partition: int, start: int) -> None:
-        self._followed, self._position = (topic, partition), start
+    def follow(self, starts: Mapping[Partition, int]) -> None:
+        self._followed, self._told = dict(starts), set()
 
     def unfollow(self) -> None:
-        self._followed = None
+        self._followed = {}
 
-    def poll(self, most: int = 1, *, gone: type[WorkerError] = DataError) -> tuple[list[Record], int]:
-        assert self._followed is not None
-        topic, partition = self._followed
-        if topic not in self._kafka.topics:
-            raise KafkaError(f"{topic} is no topic")
-        low, high = self.bounds(topic, partition)
-        if not low <= self._position <= high:
-            raise gone(f"offset {self._position} of {topic}[{partition}] is gone")
-        records = self._between(topic, partition, self._position, high)[:most]
-        reached = high if len(records) < most else offset_of(records[-1]) + 1
-        reached, self._position = (reached if reached > self._position else -1), reached
-        return records, reached
+    def poll(
+        self, most: int = 1, limit_s: float = POLL_S, *, gone: type[WorkerError] = DataError
+    ) -> tuple[list[Record], Mapping[Partition, int]]:
+        found: list[Record] = []
+        reached: dict[Partition, int] = {}
+        for (topic, partition), position in list(self._followed.items()):
+            if topic not in self._kafka.topics:
+                raise KafkaError(f"{topic} is no topic")
+            if partition >= len(self._kafka.topics[topic].logs):
+                continue  # of the topic that was there before
+            low, high = self.bounds(topic, partition)
+            if not low <= position <= high:
+                raise gone(f"offset {position} of {topic}[{partition}] is gone")
+            records = self._between(topic, partition, position, high)[: most - len(found)]
+            found += records
+            is_whole = len(found) < most
+            after = high if is_whole else max([position, *(offset_of(record) + 1 for record in records)])
+            if after > position or (is_whole and (topic, partition) not in self._told):
+                reached[topic, partition] = self._followed[topic, partition] = after
+            if is_whole:
+                self._told.add((topic, partition))
+        if not reached:
+            time.sleep(min(limit_s, MOMENT_S))
+        return found, reached
 
     def _between(self, topic: str, partition: int, start: int, end: int) -> list[Record]:
         log = self._kafka.topics[topic].logs[partition]
@@ -235,6 +256,7 @@ class FakeSender:
 
     def commit(self, topic: str, partition: int, offset: int, metadata: str) -> None:
         self._check()
+        _check_metadata(metadata)
         self._offsets[self._group, topic, partition] = (offset, metadata)
 
     @contextmanager

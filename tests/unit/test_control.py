@@ -1,7 +1,7 @@
 """Which model is trained next, whatever came while nobody looked."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -9,11 +9,13 @@ import pytest
 import transport.control
 from protocol.errors import DataError, LimitError, WorkerError
 from protocol.messages import ModelMessage
+from protocol.positions import Partition, Positions
 from protocol.topics import Federation
 from tests.support.fake_kafka import FakeKafka, FakeReader, FakeTopics
 from tests.support.messages import model_json
 from transport.control import ControlTopic, Delivery
-from transport.interfaces import Record
+from transport.interfaces import POLL_S, Record
+from transport.replies import Replied
 
 FEDERATION = Federation("dig1", "c1")
 
@@ -210,11 +212,13 @@ class WatchedReader(FakeReader):
         super().__init__(kafka, FEDERATION.group)
         self._meanwhile: Callable[[], None] | None = meanwhile
 
-    def poll(self, most: int = 1, *, gone: type[WorkerError] = DataError) -> tuple[list[Record], int]:
+    def poll(
+        self, most: int = 1, limit_s: float = POLL_S, *, gone: type[WorkerError] = DataError
+    ) -> tuple[list[Record], Mapping[Partition, int]]:
         if self._meanwhile is not None:
             meanwhile, self._meanwhile = self._meanwhile, None
             meanwhile()
-        return super().poll(most, gone=gone)
+        return super().poll(most, limit_s, gone=gone)
 
 
 @pytest.mark.parametrize("messages", [1, 2, 5])
@@ -361,10 +365,10 @@ def test_a_wait_says_so_and_ends_at_its_limit(cloud: Cloud, caplog: pytest.LogCa
     ]
 
 
-def client_that_answered(cloud: Cloud, *answered: int) -> ControlTopic:
+def client_that_answered(cloud: Cloud, *answered: int, positions: Positions | None = None) -> ControlTopic:
     """A client that begins anew, and of which a former life has left replies to these versions, none of them committed."""
     reader = FakeReader(cloud.kafka, FEDERATION.group)
-    delivery = Delivery(reader, lambda model: model.version in answered)
+    delivery = Delivery(reader, lambda model: Replied(model.version in answered, positions))
     return ControlTopic(reader, FakeTopics(cloud.kafka), FEDERATION, 0.0, delivery=delivery)
 
 
@@ -395,3 +399,69 @@ def test_a_model_tells_which_topic_it_stands_on(cloud: Cloud) -> None:
     cloud.create_topics()
     cloud.announce(0)
     assert answer(cloud.client()).topic_id not in ("", first.topic_id)
+
+
+def at(offset: int) -> Positions:
+    return Positions({"sensors": "id-9"}, {("sensors", 0): offset, ("sensors", 1): 0})
+
+
+def test_positions_of_the_stream_go_on_from_round_to_round_and_from_life_to_life(cloud: Cloud) -> None:
+    client = cloud.client()
+    cloud.announce(0)
+    first = client.next_model()
+    assert first is not None
+    assert first.positions is None
+    client.commit(first, at(5))
+    for again in (client, cloud.client()):
+        cloud.announce(1)
+        model = again.next_model()
+        assert model is not None
+        assert model.positions == at(5)
+
+
+def test_positions_outlive_a_cloud_that_starts_over(cloud: Cloud) -> None:
+    client = cloud.client()
+    cloud.announce(0)
+    model = client.next_model()
+    assert model is not None
+    client.commit(model, at(5))
+    cloud.create_topics()
+    cloud.announce(0)
+    for one in (client, cloud.client()):
+        again = one.next_model()
+        assert again is not None
+        assert again.positions == at(5)
+
+
+def test_a_reply_that_was_not_committed_tells_the_positions(cloud: Cloud) -> None:
+    """Also where a newer model waits: the cloud that has the reply has announced it."""
+    cloud.announce(0)
+    client = cloud.client()
+    model = client.next_model()
+    assert model is not None
+    client.commit(model, at(5))
+    cloud.announce(1)
+    cloud.announce(2)
+    pending = client_that_answered(cloud, 1, positions=at(8)).next_model()
+    assert pending is not None
+    assert (pending.version, pending.positions) == (2, at(8))
+
+
+def test_positions_of_a_reply_that_is_committed_alone_are_kept(cloud: Cloud) -> None:
+    cloud.announce(0)
+    with pytest.raises(LimitError):
+        client_that_answered(cloud, 0, positions=at(8)).next_model()
+    cloud.announce(1)
+    model = cloud.client().next_model()
+    assert model is not None
+    assert (model.version, model.positions) == (1, at(8))
+
+
+@pytest.mark.parametrize("metadata", ["", "id-0", "[]", "{", '{"id": 3}', "[" * 5_000])
+def test_an_offset_that_somebody_else_has_committed_counts_and_tells_no_positions(cloud: Cloud, metadata: str) -> None:
+    cloud.announce(0)
+    cloud.kafka.offsets[FEDERATION.group, FEDERATION.model_control, 0] = (1, metadata)
+    cloud.announce(1)
+    model = cloud.client().next_model()
+    assert model is not None
+    assert (model.version, model.positions) == (1, None)

@@ -24,6 +24,14 @@ MAY_IMPORT = {
     "FederatedKafkaMLAggregationSink": {"protocol", "transport.interfaces"},
     "federated_mainTraining": {"protocol", "training.dialects"},
     "federated_singleClassicTraining": {"config", "decoders", "federated_mainTraining", "protocol", "sieve", "training"},
+    "federated_singleIncrementalTraining": {
+        "config",
+        "decoders",
+        "federated_mainTraining",
+        "federated_singleClassicTraining",
+        "protocol",
+        "training",
+    },
 }
 KAFKA_CLIENTS = {"kafka", "confluent_kafka"}
 TENSORFLOW = {"tensorflow", "keras", "tf_keras"}

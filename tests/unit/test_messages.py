@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import ModelError
-from protocol.messages import Metrics, encode_reply, is_reply_to, parse_model_message
+from protocol.messages import Answer, Metrics, encode_reply, parse_answer, parse_model_message
+from protocol.positions import Positions
 from protocol.stream_spec import OffsetRange
 from tests.support import golden, watch
 from tests.support.messages import PLACE, model_json, model_message
@@ -127,7 +128,42 @@ def test_a_reply_says_what_the_contract_wants() -> None:
 
 @pytest.mark.parametrize("value", [None, b"", b"hello", b"[]", b"3", b"\xff", b"[" * 100_000, b'{"version": 3}'])
 def test_what_is_no_reply_answers_nothing(value: bytes | None) -> None:
-    assert not is_reply_to(value, model_message(version=2))
+    assert not parse_answer(value).is_to(model_message(version=2))
+    assert not parse_answer(value).is_beside(model_message(version=2))
+
+
+def test_a_reply_tells_how_far_the_stream_has_been_trained_on() -> None:
+    metrics = Metrics(training={"loss": [0.5]}, validation={"loss": [None]})
+    positions = Positions({"sensors": "an-id", "more": "another"}, {("sensors", 0): 0, ("sensors", 11): 7, ("more", 1): 10**14})
+    value = encode_reply(OffsetRange("w", 0, 4, 8), model_message(version=2), metrics, 400, positions)
+    assert json.loads(value)["positions"] == {"sensors": ["an-id", {"0": 0, "11": 7}], "more": ["another", {"1": 10**14}]}
+    assert parse_answer(value).positions == positions
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        None,
+        3,
+        [],
+        "ab",
+        {"t": 3},
+        {"t": ["id"]},
+        {"t": ["id", []]},
+        {"t": ["id", {"x": 1}]},
+        {"t": ["id", {"-1": 1}]},
+        {"t": ["id", {"0": -1}]},
+        {"t": ["id", {"0": 1.5}]},
+        {"t": ["id", {"0": True}]},
+        {"t": ["id", {"0": "1"}]},
+    ],
+)
+def test_what_are_no_positions_are_none(positions: Any) -> None:
+    answers = {"topic": "FED-dig1-model_data_topic:0:0:4", "topic_id": ""}
+    answer = parse_answer(json.dumps({"version": 3, "answers": answers, "positions": positions}).encode())
+    assert answer == Answer(3, answers, None)
+    assert answer.is_to(model_message(version=2))
+    assert answer.is_beside(model_message(version=7))
 
 
 def test_a_reply_with_test_samples_has_a_test_entry() -> None:

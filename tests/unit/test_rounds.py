@@ -14,6 +14,7 @@ from federated_mainTraining import Trained, round_seed, take_part
 from protocol.architecture import Dialect
 from protocol.errors import DivergedError, ModelError
 from protocol.messages import Metrics, ModelMessage
+from protocol.positions import Positions
 from protocol.records import Array
 from tests.support.messages import model_message
 from training.dialects import TrainableModel
@@ -21,6 +22,7 @@ from training.dialects import TrainableModel
 METRICS = Metrics(training={"loss": [0.5]}, validation={"loss": [None]})
 DIVERGED = Metrics(training={"loss": [math.nan]}, validation={"loss": [None]})
 RECEIVED = [np.array(0.25)]
+POSITIONS = Positions({"sensors": "id-0"}, {("sensors", 0): 400})
 
 
 class FakeModel:
@@ -58,7 +60,8 @@ class Notes:
     def stands(self, model: ModelMessage) -> bool:
         return model.version not in self._gone
 
-    def commit(self, model: ModelMessage) -> None:
+    def commit(self, model: ModelMessage, positions: Positions | None) -> None:
+        assert positions is POSITIONS
         self._note("commit", model.version)
 
     def load(self, message: ModelMessage, _seed: int) -> TrainableModel:
@@ -75,7 +78,7 @@ class Notes:
     def train(self, trainable: TrainableModel, message: ModelMessage, _seed: int) -> Trained:
         trainable.model.weight = self._weight
         self._note("train", message.version)
-        return Trained(self._metrics, 400)
+        return Trained(self._metrics, 400, POSITIONS)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -83,13 +86,24 @@ class Notes:
         yield
         self._note("end")
 
-    def send(self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int) -> object:
+    def send(
+        self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int, positions: Positions | None
+    ) -> object:
         assert metrics is self._metrics
+        assert positions is POSITIONS
         self._note("send", message.version, float(arrays[0]), num_data)
         return None
 
     def run(self, *, returns_received: bool = False) -> int:
-        return take_part(self, self, self.train, self, "FED-MODEL-dig1-CLIENT-c1", returns_received=returns_received)
+        return take_part(
+            self,
+            self,
+            self.train,
+            self,
+            "FED-MODEL-dig1-CLIENT-c1",
+            returns_received=returns_received,
+            answered=lambda trained: self._note("answered", trained.positions is POSITIONS),
+        )
 
 
 def test_a_round_is_prepared_before_the_fit_and_committed_in_the_replys_transaction() -> None:
@@ -103,6 +117,7 @@ def test_a_round_is_prepared_before_the_fit_and_committed_in_the_replys_transact
         ("send", -1, 1.0, 400),
         ("commit", -1),
         "end",
+        ("answered", True),
     ]
 
 
@@ -144,7 +159,8 @@ class TestDiverged:
     ) -> None:
         notes = Notes(0, **parts)
         assert notes.run(returns_received=True) == 1
-        assert notes.noted[3:] == [("received", 0), "begin", ("send", 0, 0.25, 0), ("commit", 0), "end"]
+        expected = [("received", 0), "begin", ("send", 0, 0.25, 0), ("commit", 0), "end", ("answered", True)]
+        assert notes.noted[3:] == expected
         [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
         assert re.match(told, warning)
         assert warning.endswith("; the weights go back as they came, with num_data=0")
@@ -153,14 +169,18 @@ class TestDiverged:
 def test_a_fit_that_did_not_diverge_is_sent_also_where_others_would_be_returned() -> None:
     notes = Notes(0)
     notes.run(returns_received=True)
-    assert notes.noted[3:] == ["begin", ("send", 0, 1.0, 400), ("commit", 0), "end"]
+    assert notes.noted[3:] == ["begin", ("send", 0, 1.0, 400), ("commit", 0), "end", ("answered", True)]
 
 
 def test_a_round_whose_federation_is_gone_is_neither_sent_nor_committed_and_the_next_one_is_trained() -> None:
     notes = Notes(4, -1, 0, -1, gone=[4])
     assert notes.run() == 1
     assert [version for what, *version in notes.noted if what == "train"] == [[4], [-1]]
-    assert [version for what, *version in notes.noted if what in {"send", "commit"}] == [[-1, True, 400], [-1]]
+    assert [version for what, *version in notes.noted if what in {"send", "commit", "answered"}] == [
+        [-1, 1.0, 400],
+        [-1],
+        [True],
+    ]
 
 
 def test_a_seed_is_the_rounds_own_and_comes_again() -> None:

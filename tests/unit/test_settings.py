@@ -12,6 +12,7 @@ from config import Settings
 from protocol.errors import SettingsError
 from protocol.stream_spec import StreamRange
 from protocol.topics import Federation
+from protocol.windows import WindowLimits
 from tests.support.environments import job
 from variables import termination_log
 
@@ -128,13 +129,30 @@ def test_bad_records_do_not_go_back_to_their_stream(variable: str) -> None:
     )
 
 
+def test_a_moving_stream_has_windows_and_rounds_of_a_bounded_size() -> None:
+    settings = Settings.from_env(job(CASE="2", DATA_TOPIC="sensors", TOTAL_MSG="None"))
+    assert settings.windows == WindowLimits(records=1_000, seconds=10, round_windows=None, round_seconds=300)
+    assert " window_records=1000 window_limit_s=10 round_windows=None round_limit_s=300 " in settings.summary()
+    assert "window" not in Settings.from_env(job()).summary()
+    changes = {"WINDOW_RECORDS": "50", "WINDOW_LIMIT_S": "0.5", "ROUND_WINDOWS": "7", "ROUND_LIMIT_S": "60"}
+    assert Settings.from_env(job(CASE="2", **changes)).windows == WindowLimits(50, 0.5, 7, 60)
+
+
+def test_a_moving_stream_names_each_partition_once() -> None:
+    assert Settings.from_env(job(CASE="2", DATA_TOPIC="a:0:7,a:1,b")).stream[0].start == 7
+    [fault] = faults(CASE="2", DATA_TOPIC="a:1,b:0:0:5,b:0:7:9")
+    assert fault == (
+        "DATA_TOPIC='a:1,b:0:0:5,b:0:7:9' names b:0 more than once: a moving stream goes on, so name a partition once"
+    )
+
+
 def test_a_format_may_be_written_small() -> None:
     assert Settings.from_env(job(INPUT_FORMAT="raw")).input_format == "RAW"
 
 
 def test_a_wrong_value_is_cut_where_it_is_long() -> None:
     [fault] = faults(CASE="9" * 5000)
-    assert fault == f"CASE='{'9' * 100}…' is no kind of training: give one of 1 (single classic)"
+    assert fault == f"CASE='{'9' * 100}…' is no kind of training: give one of 1 (single classic), 2 (single incremental)"
 
 
 def test_a_total_that_is_blank_is_missing() -> None:
@@ -184,12 +202,15 @@ def test_the_termination_message_is_kubernetes_own_where_none_is_named(tmp_path:
             "0",
             "TOTAL_MSG='0' is no number of records: give a whole number above 0, or None for a stream without end",
         ),
-        ("CASE", "9", "CASE='9' is no kind of training: give one of 1 (single classic)"),
+        ("CASE", "9", "CASE='9' is no kind of training: give one of 1 (single classic), 2 (single incremental)"),
         (
             "CASE",
-            "2",
-            "CASE='2' (single incremental) is a kind of training that this worker does not have: give one of 1 (single classic)",
+            "3",
+            "CASE='3' (distributed classic) is a kind of training that this worker does not have: give one of 1 (single classic), "
+            "2 (single incremental)",
         ),
+        ("WINDOW_RECORDS", "0", "WINDOW_RECORDS='0' is no whole number above 0: give one, e.g. 100"),
+        ("ROUND_WINDOWS", "1.5", "ROUND_WINDOWS='1.5' is no whole number above 0: give one, e.g. 100"),
         ("ANSWER_LIMIT_S", "0", "ANSWER_LIMIT_S='0' is no limit: give seconds above 0 and up to 31536000, e.g. 120"),
         ("ANSWER_LIMIT_S", "inf", "ANSWER_LIMIT_S='inf' is no limit: give seconds above 0 and up to 31536000, e.g. 120"),
         (

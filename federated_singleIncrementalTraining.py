@@ -1,0 +1,103 @@
+"""CASE 2: windows of the moving stream, each fitted as it comes, until the stream falls silent or the round is long enough."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from config import Settings
+from decoders import Decoder
+from federated_mainTraining import Train, Trained
+from federated_singleClassicTraining import check_supervised
+from protocol.errors import SpaceLackError
+from protocol.messages import ModelMessage
+from protocol.metrics import collect
+from protocol.positions import Positions
+from protocol.records import BadRecord
+from protocol.windows import Window
+from training.datasets import FitData
+from training.dialects import TrainableModel
+from training.fit import Epoch, evaluate, fit
+from training.split import split
+from training.stopping import Stop
+from training.store import Store
+
+log = logging.getLogger(__name__)
+
+SEEDS = 2**32
+
+
+class Windows(Protocol):
+    """A moving stream."""
+
+    def windows(self, start: Positions | None, silence_s: float | None) -> Iterator[Window]:
+        """The windows of a round that begins at a position, and that so many seconds of silence end; None = no silence does."""
+
+    def hand_over(self, bad: Sequence[BadRecord]) -> None:
+        """Keep the bad records of a window, where they are to be kept."""
+
+
+def single_incremental(settings: Settings, stream: Callable[[], Windows], stop: Stop, memory: int) -> Train:
+    """Trains as CASE 2 does.
+
+    What the optimizer has learnt goes on from window to window of a round. The model is tested at the end of the round, on the
+    test part of the last window that has one.
+
+    Args:
+        stream: waits until it is open. May be called again.
+        stop: of the pipelines.
+        memory: bytes that a decoded window may take; what is more is kept on disk.
+    """
+    decoder = settings.decoder()  # of all windows: the first good record settles what INPUT_CONFIG leaves open
+
+    def train(trainable: TrainableModel, message: ModelMessage, seed: int) -> Trained:
+        check_supervised(settings, message)
+        epochs: list[Epoch] = []
+        samples, positions, tested = 0, message.positions, None
+        for number, window in enumerate(stream().windows(message.positions, silence_s(message))):
+            data = window_data(settings, stream(), window, decoder, stop, memory)
+            parts = data.split
+            log.info(
+                "window=%d training=%d validation=%d test=%d bad=%d",
+                number,
+                len(parts.training),
+                len(parts.validation),
+                len(parts.test),
+                data.bad,
+            )
+            epochs += fit(trainable, data, message, (seed + number) % SEEDS)
+            samples, positions = samples + len(data.kept), window.positions
+            tested = data if parts.test else tested
+        test = None if tested is None else evaluate(trainable, tested, message)
+        return Trained(collect(epochs, test), samples, positions)
+
+    return train
+
+
+def silence_s(message: ModelMessage) -> float | None:
+    """How long a silence ends a round, in seconds; None = none does."""
+    timeout_ms = message.settings.stream_timeout
+    return None if timeout_ms is None or timeout_ms < 0 else timeout_ms / 1000
+
+
+def window_data(settings: Settings, stream: Windows, window: Window, decoder: Decoder, stop: Stop, memory: int) -> FitData:
+    """Decode a window, and cut it into its parts; at least one sample is left to train on.
+
+    Raises:
+        BadRecordError: a record cannot be decoded, and none may be left out.
+        DataError: too many of the window cannot.
+        SpaceLackError: memory or disk are too small for it.
+    """
+    sieve = settings.sieve(len(window), decoder)
+    try:
+        with Store(len(window), memory, settings.spill_folder) as store:
+            for samples in sieve.samples(window.batches):
+                store.add(samples)
+            kept = store.finish()
+    except MemoryError as exc:
+        raise SpaceLackError("no memory for a window: give the pod more, or lower WINDOW_RECORDS") from exc
+    if sieve.bad:
+        stream.hand_over(sieve.bad)
+    parts = split(len(kept), validation_rate=settings.validation_rate, test_rate=settings.test_rate, least=1)
+    return FitData(kept, parts, stop, len(sieve.bad))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -26,6 +27,8 @@ from training.store import Store
 log = logging.getLogger(__name__)
 
 SEEDS = 2**32
+# Pipelines refer to themselves, and so to their window's arrays; left to Python's collector, those of many windows pile up.
+COLLECT_BYTES = 2**26
 
 
 class Windows(Protocol):
@@ -54,7 +57,7 @@ def single_incremental(settings: Settings, stream: Callable[[], Windows], stop: 
     def train(trainable: TrainableModel, message: ModelMessage, seed: int) -> Trained:
         check_supervised(settings, message)
         epochs: list[Epoch] = []
-        samples, positions, tested = 0, message.positions, None
+        samples, left_bytes, positions, tested = 0, 0, message.positions, None
         for number, window in enumerate(stream().windows(message.positions, silence_s(message))):
             data = window_data(settings, stream(), window, decoder, stop, memory)
             parts = data.split
@@ -69,6 +72,10 @@ def single_incremental(settings: Settings, stream: Callable[[], Windows], stop: 
             epochs += fit(trainable, data, message, (seed + number) % SEEDS)
             samples, positions = samples + len(data.kept), window.positions
             tested = data if parts.test else tested
+            left_bytes += data.kept.samples.nbytes
+            if left_bytes >= COLLECT_BYTES:
+                gc.collect()
+                left_bytes = 0
         test = None if tested is None else evaluate(trainable, tested, message)
         return Trained(collect(epochs, test), samples, positions)
 

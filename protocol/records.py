@@ -60,3 +60,8 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the two arrays."""
+        return int(self.features.nbytes + self.labels.nbytes)

@@ -16,7 +16,8 @@ from protocol.records import Array
 from tests.support import golden
 from tests.support.models import DIALECTS, announced, classifier, compile_args
 from tests.support.streams import fit_data
-from training.dialects import TrainableModel, load_keras
+from tests.support.traces import count_traces
+from training.dialects import load_keras
 from training.fit import Epoch, fit
 
 KERAS_2, KERAS_3 = Dialect.KERAS_2, Dialect.KERAS_3
@@ -58,21 +59,6 @@ def announcement(model: Any, optimizer: str = "Adam", **config: Any) -> tuple[Mo
         training_settings={"batch": 32, "kwargs_fit": {"epochs": 2, "shuffle": True}},
         model_compile_args=compile_args(optimizer=chosen),
     )
-
-
-def count_traces(trainable: TrainableModel) -> list[str]:
-    """Grows whenever Keras runs the Python of a step, which it does to trace it."""
-    traced: list[str] = []
-    for name in ("train_step", "test_step"):
-        step = getattr(trainable.model, name)
-
-        def counted(data: Any, name: str = name, step: Any = step) -> Any:
-            if tf.inside_function():
-                traced.append(name)
-            return step(data)
-
-        setattr(trainable.model, name, counted)
-    return traced
 
 
 def reached(engine: KafkaModelEngine, message: ModelMessage, seed: int) -> tuple[list[Epoch], list[Array]]:

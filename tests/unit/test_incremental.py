@@ -229,14 +229,12 @@ def test_a_round_begins_where_its_message_says() -> None:
 
 
 def test_a_round_that_is_told_to_stop_ends_in_its_fit() -> None:
-    worker = Worker(Dialect.KERAS_3, {"epochs": 10_000})
-    stream = Stream(40)
+    worker = Worker(Dialect.KERAS_3, {"epochs": 10_000}, BAD_RECORDS="skip", BAD_RECORDS_LIMIT="0.5")
 
-    def hand_over(_bad: Sequence[BadRecord]) -> None:
-        worker.stop.set()
+    class Stopping(Stream):
+        def hand_over(self, bad: Sequence[BadRecord]) -> None:  # right before the fit
+            super().hand_over(bad)
+            worker.stop.set()
 
-    stream.hand_over = hand_over  # type: ignore[method-assign]
-    stream._values[3] = b""
-    worker.settings = Settings.from_env(job(CASE="2", DATA_TOPIC="digits", BAD_RECORDS="skip", BAD_RECORDS_LIMIT="0.5"))
     with pytest.raises(ModelError, match="the worker is to stop"):
-        worker.train(stream)
+        worker.train(Stopping(40, damaged=[3]))

@@ -143,7 +143,7 @@ class TestWindows:
         write(kafka, 1)
         reader = Slow(kafka)
         one = stream(kafka, reader=reader, records=1)
-        found = []
+        found: list[list[int]] = []
         for window in one.windows(None, SILENCE_S):
             if not found:
                 write(kafka, 2)

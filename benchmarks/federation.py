@@ -38,7 +38,6 @@ from transport.admin import Admin
 from transport.clients import Cluster
 from transport.control import ControlTopic, Delivery
 from transport.reader import Reader
-from transport.replies import Replied
 from transport.weights import read_weights
 from transport.writer import Transactions, Writer
 from utils import in_background, memory_bytes
@@ -111,7 +110,7 @@ def take_rounds(bootstrap: str, model: AnnouncedModel, data: FitData, rounds: in
         admin = stack.enter_context(Admin(cluster, federation.group, LIMIT_S))
         writer = stack.enter_context(Writer(cluster, federation.group, LIMIT_S, Transactions(reader.membership, LIMIT_S)))
         cloud.create_topics()
-        control = ControlTopic(reader, admin, federation, LIMIT_S, delivery=Delivery(writer, lambda _model: Replied()))
+        control = ControlTopic(reader, admin, federation, LIMIT_S, delivery=Delivery(writer))
 
         class TimedSink(FederatedKafkaMLAggregationSink):
             @contextmanager

@@ -18,12 +18,13 @@ from kafka.admin import NewTopic
 from config import Settings
 from federated_singleClassicTraining import num_data
 from protocol.errors import DataError, KafkaError, LimitError
+from protocol.positions import Positions
 from protocol.records import BadRecord
 from protocol.stream_spec import OffsetRange
 from tests.integration.conftest import Federation, announced
 from tests.support.environments import job
 from training.stopping import Stop
-from transport.bad_records import NEAR, await_bad_record_topic, hand_over, runs
+from transport.bad_records import NEAR, BadRecordTopic, await_bad_record_topic, hand_over, runs
 from transport.clients import Cluster
 from transport.reader import Reader
 from transport.writer import Writer
@@ -191,6 +192,22 @@ class TestHandingOver:
             f"bad records copied to {edge.bad}=2, there already=0",
             f"bad records copied to {edge.bad}=2, there already=2",
         ]
+
+    def test_windows_are_handed_over_one_by_one_and_a_round_that_is_read_again_copies_nothing_twice(self, edge: Edge) -> None:
+        """By a former life that did not answer, by the one after it, and by that once more, whose round came to nothing."""
+        edge.create(edge.bad)
+        edge.write(edge.stream, *(Written(b"%d" % number) for number in range(6)))
+        start = Positions({edge.stream: "id"}, {(edge.stream, 0): 1})
+        edge.hand_over((0, 0))
+        former, latter = (BadRecordTopic(edge.reader, edge.writer, edge.bad) for _ in range(2))
+        for one, windows in ((former, [[1, 2], [4]]), (latter, [[1], [2, 4, 5]]), (latter, [[1, 2, 4, 5]])):
+            one.begin(start)
+            for window in windows:
+                one.take([BadRecord(edge.stream, 0, offset, "a reason") for offset in window])
+        latter.begin(Positions({edge.stream: "id"}, {(edge.stream, 0): 6}))
+        edge.write(edge.stream, Written(b"6"))
+        latter.take([BadRecord(edge.stream, 0, 6, "a reason")])
+        assert [one.value for one in edge.read(edge.bad)] == [b"0", b"1", b"2", b"4", b"5", b"6"]
 
     def test_another_record_at_the_same_offset_of_a_topic_made_anew_is_copied(self, edge: Edge) -> None:
         edge.create(edge.bad)

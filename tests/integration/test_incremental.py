@@ -22,6 +22,7 @@ from tests.chaos.strikes import Moment, Strike, Victim, dump
 from tests.integration.conftest import Federation, announced
 from tests.support import golden
 from tests.support.models import classifier
+from tests.support.worker import WORKER
 from transport.clients import READ_UNCOMMITTED, Cluster
 from transport.reader import Reader
 
@@ -126,10 +127,10 @@ def test_a_crash_in_a_round_or_behind_its_reply_leaves_out_no_record_and_repeats
     with moving(federation, pause_s=0.03) as sensor:
         job = environment(federation, sensor)
         cloud.announce(model(Dialect.KERAS_2, -1), 0)
-        for arguments in ((), struck):
-            worker = federation.start(job, **({"arguments": arguments} if arguments else {}))
+        for arguments in (WORKER, struck):
+            worker = federation.start(job, arguments=arguments)
             federation.forget(worker)
-            if not arguments:
+            if arguments is WORKER:
                 worker.await_line("window=1 ")
                 worker.send(signal.SIGKILL)
             else:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,14 +24,17 @@ from kafka import KafkaAdminClient
 from demo.broker import LOOPBACK, Broker, own_broker
 from demo.topics import create_topic
 from protocol.errors import DataError, KafkaError
-from protocol.stream_spec import OffsetRange
+from protocol.stream_spec import OffsetRange, parse_spec
 from protocol.topics import Federation as Names
+from protocol.windows import WindowLimits
 from tests.integration.conftest import Federation, announced
 from transport.admin import Admin
 from transport.clients import Cluster
 from transport.control import ControlTopic
+from transport.positions import StreamPositions
 from transport.reader import Reader
 from transport.sameness import same_topics
+from transport.windows import MovingStream
 from transport.writer import Transactions, Writer
 from utils import configure_logging
 
@@ -160,6 +164,29 @@ def test_a_broker_that_comes_back_at_another_address_is_found_where_both_are_lis
         parts.send(2)
         assert [record.offset() for batch in parts.begun for record in batch] == [3, 4, 5]
         assert next(heard for _ in range(20) if (heard := parts.following.poll(3)[0]))[0].offset() == 3
+
+
+def test_an_outage_is_no_silence_that_ends_a_round(broker: Broker, topic: str) -> None:
+    """Of a round that half a second of silence ends, and a broker that is away for longer."""
+    create_topic(broker.bootstrap, topic, 1)
+    cluster, ranges, is_over = Cluster("test", "KAFKA_BOOTSTRAP", broker.bootstrap), parse_spec(topic), threading.Event()
+
+    def come_back() -> bool:
+        was_over = is_over.wait(2)
+        broker.start()
+        return was_over
+
+    with Writer(cluster, "w", 30) as writer, Reader(cluster, "r", 30) as reader, Admin(cluster, "a", 30) as topics:
+        writer.send(topic, [(b"k", b"before")])
+        where = StreamPositions(reader, topics, ranges, 30)
+        windows = MovingStream(reader, where, ranges, WindowLimits(1, 30, None, 60), 30).windows(None, 0.5)
+        assert [value for batch in next(windows).batches for value in batch.values] == [b"before"]
+        broker.kill()
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(come_back)
+            assert list(windows) == []
+            is_over.set()
+            assert not coming.result()
 
 
 @pytest.mark.parametrize("made_anew", [False, True])

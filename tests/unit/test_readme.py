@@ -10,8 +10,10 @@ from config import (
     CLOUD,
     DEFAULT_ANSWER_LIMIT_S,
     DEFAULT_LOAD_LIMIT_S,
+    DEFAULT_ROUND_LIMIT_S,
     DEFAULT_TRANSACTION_LIMIT_S,
     DEFAULT_WAIT_LIMIT_S,
+    DEFAULT_WINDOW_LIMIT_S,
     EDGE,
 )
 from ending import STOP_LIMIT_S
@@ -111,6 +113,8 @@ def test_every_setting_of_a_wait_stands_in_the_table_of_waits_with_its_default()
         ("ANSWER_LIMIT_S", f"{DEFAULT_ANSWER_LIMIT_S:g} s"),
         ("LOAD_LIMIT_S", f"{DEFAULT_LOAD_LIMIT_S:g} s"),
         ("TRANSACTION_LIMIT_S", f"{DEFAULT_TRANSACTION_LIMIT_S:g} s"),
+        ("WINDOW_LIMIT_S", f"{DEFAULT_WINDOW_LIMIT_S:g} s"),
+        ("ROUND_LIMIT_S", f"{DEFAULT_ROUND_LIMIT_S:g} s"),
     }
     assert DEFAULT_WAIT_LIMIT_S == 7 * 24 * 3600
     assert {default for setting, default in told if setting == "fixed"} == {

@@ -59,6 +59,23 @@ def digits_model(dialect: str) -> Any:
     return model
 
 
+def measurements_model(dialect: str, numbers: int) -> Any:
+    """A small dense network that tells two kinds of samples apart by so many numbers, compiled.
+
+    Args:
+        dialect: a key of LIBRARIES.
+    """
+    keras = import_quietly(LIBRARIES[dialect])
+    keras.utils.set_random_seed(SEED)
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((numbers,)), layers.Dense(16, activation="relu"), layers.Dense(2, activation="softmax")]
+    )
+    optimizers = keras.optimizers.legacy if dialect == "keras2" else keras.optimizers
+    model.compile(optimizers.Adam(0.005), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
 def import_quietly(library: str) -> Any:
     """Import a Keras without what TensorFlow tells of the machine."""
     quieten_tensorflow()

@@ -20,6 +20,7 @@ from demo.stage import Outcome, say
 # Each has `run`, which takes a dialect and gives an Outcome.
 KINDS = {
     "classic": "demo.classic",
+    "incremental": "demo.incremental",
 }
 
 

@@ -20,6 +20,7 @@ class Sensor:
 
     Attributes:
         stream: what it writes, as a device announces it: the bare name of its topic. `total` is what it will have written.
+        written: records that are acknowledged.
     """
 
     def __init__(  # noqa: PLR0913 - what is written, where, and how fast
@@ -46,6 +47,7 @@ class Sensor:
         """
         keys, values, input_config = encode(features, labels, input_format)
         self.stream = Stream(topic, input_format, input_config, len(values))
+        self.written = 0
         self._bootstrap = bootstrap
         self._records = list(zip(keys, values, strict=True))
         self._pause_s = pause_s
@@ -91,5 +93,7 @@ class Sensor:
             self._fault = exc
 
     def _delivered(self, error: object, _message: object) -> None:
-        if error is not None:
+        if error is None:
+            self.written += 1
+        else:
             self._fault = PeerError(str(error))

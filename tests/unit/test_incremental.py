@@ -77,8 +77,8 @@ class Worker:
     def load(self) -> TrainableModel:
         return self.engine.load(self.message, SEED)
 
-    def train(self, stream: Stream, trainable: TrainableModel | None = None) -> Trained:
-        train = single_incremental(self.settings, lambda: stream, self.stop, PLENTY)
+    def train(self, stream: Stream, trainable: TrainableModel | None = None, memory: int = PLENTY) -> Trained:
+        train = single_incremental(self.settings, lambda: stream, self.stop, memory)
         return train(trainable or self.load(), self.message, SEED)
 
 
@@ -180,6 +180,14 @@ def test_arrays_of_windows_do_not_pile_up(dialect: Dialect, monkeypatch: pytest.
 
 def maps() -> int:
     return Path("/proc/self/maps").read_text().count("/memfd:stream")
+
+
+def test_windows_beyond_the_memory_limit_are_trained_from_disk(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    worker = Worker(Dialect.KERAS_3, TEST_RATE="0.1")
+    assert worker.train(Stream(40, 30), memory=1_000) == worker.train(Stream(40, 30))
+    spilled = [record for record in caplog.records if "is kept in DATA_SPILL_FOLDER" in record.getMessage()]
+    assert len(spilled) == 2
 
 
 @pytest.mark.parametrize("limit", ["0.05", "0.2"])

@@ -14,6 +14,7 @@ from protocol.architecture import Dialect, screen_objects
 from protocol.errors import ModelError
 from protocol.words import shown
 from training.causes import cause
+from training.dialects import output_names
 
 _ROOT = "model_compile_args"
 # compile itself turns these into the metric that suits the loss; `metrics.get` does not know all of them.
@@ -47,7 +48,7 @@ class Compilation:
         for name in ("optimizer", "loss"):
             if args.get(name) is None:
                 raise self._error(name, "missing")
-        outputs = list(getattr(model, "output_names", None) or [model.layers[-1].name])  # a Sequential of Keras 3 has no names
+        outputs = output_names(model)
         known = set(inspect.signature(model.compile).parameters) - {"self", "kwargs"}
         arguments: dict[str, Any] = {}
         for name, value in args.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -44,7 +45,7 @@ _PRIVATE = ("Functional", "TFOpLambda", "SlicingOpLambda", "__tuple__", "__ellip
 _ROOMS = ("layers", "models", "initializers", "regularizers", "constraints", "losses", "metrics", "optimizers")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrainableModel:
     """A compiled model with the round's weights.
 
@@ -58,6 +59,21 @@ class TrainableModel:
     keras: Any
     model: Any
     state: FitState
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the model has."""
+        return len(self.model.outputs)
+
+    @cached_property
+    def last_output(self) -> Any:
+        """The last output for a batch of features, as the model infers it: a function of TensorFlow."""
+        import tensorflow as tf  # noqa: PLC0415 - seconds of start-up
+
+        def infer(features: Any) -> Any:
+            return tf.nest.flatten(self.model(features, training=False))[-1]
+
+        return tf.function(infer)
 
     def largest_bytes(self) -> int:
         """Bytes of the largest array of weights."""
@@ -85,6 +101,11 @@ class TrainableModel:
                     "learning rate, scale the data, or look for NaN in the stream"
                 )
         return arrays
+
+
+def output_names(model: Any) -> list[str]:
+    """What a model calls its outputs; those of a distributed one are its sub-models."""
+    return list(getattr(model, "output_names", None) or [model.layers[-1].name])  # a Sequential of Keras 3 has no names
 
 
 def dtype_of(variable: Any) -> np.dtype[Any]:

@@ -31,7 +31,8 @@ def fit(trainable: TrainableModel, data: FitData, message: ModelMessage, seed: i
 
     Args:
         trainable: compiled, with the round's weights; trained in place.
-        data: in stream order. Without `shuffle` in kwargs_fit it is trained in that order, as the public worker does.
+        data: in stream order. Without `shuffle` in kwargs_fit it is trained in that order, as the public worker does. Every
+            output of the model is fitted to the same labels.
         seed: for the order of a shuffled epoch.
 
     Returns:
@@ -42,7 +43,7 @@ def fit(trainable: TrainableModel, data: FitData, message: ModelMessage, seed: i
     """
     arguments = fit_arguments(message, trainable.model.fit, trainable.dialect.value)
     progress = _Progress(arguments, message.place)
-    with _told(trainable, data, message):
+    with told(trainable, data, message):
         _make_metrics(trainable, data, seed)
         _fit(trainable, data, message, arguments, progress, seed)
     return progress.epochs
@@ -56,14 +57,14 @@ def evaluate(trainable: TrainableModel, data: FitData, message: ModelMessage) ->
     """
     if not data.split.test:
         return None
-    with _told(trainable, data, message):
-        samples = data.dataset(data.split.test, message.settings.batch)
+    with told(trainable, data, message):
+        samples = data.dataset(data.split.test, message.settings.batch, outputs=trainable.outputs)
         tested: Epoch = trainable.model.evaluate(samples, verbose=0, return_dict=True, callbacks=_releasing(trainable, data))
     return tested
 
 
 @contextlib.contextmanager
-def _told(trainable: TrainableModel, data: FitData, message: ModelMessage) -> Iterator[None]:
+def told(trainable: TrainableModel, data: FitData, message: ModelMessage) -> Iterator[None]:
     """Whatever Keras and TensorFlow raise of a model and data, as an error of ours."""
     import tensorflow as tf  # noqa: PLC0415 - seconds of start-up
 
@@ -88,7 +89,7 @@ def _make_metrics(trainable: TrainableModel, data: FitData, seed: int) -> None:
     model = trainable.model
     # A layer that keeps its state from batch to batch takes batches of one size alone.
     if model.train_function is None and not any(map(is_stateful, layers_of(model))):
-        model.test_step(data.first())
+        model.test_step(data.first(trainable.outputs))
         trainable.state.restore(seed)
 
 
@@ -101,15 +102,25 @@ def _fit(
         return  # Keras 3 would do the same, Keras 2 refuses
     validation = None
     if data.split.validation:
-        validation = data.dataset(data.split.validation, arguments.validation_batch, repeat="validation_steps" in options)
+        validation = data.dataset(
+            data.split.validation,
+            arguments.validation_batch,
+            outputs=trainable.outputs,
+            repeat="validation_steps" in options,
+        )
     else:
         options = {name: value for name, value in options.items() if not name.startswith("validation_")}
     if "class_weight" in options:
+        if trainable.outputs > 1:
+            raise ModelError(
+                f"training_settings.kwargs_fit.class_weight: leave it out, the model has {trainable.outputs} outputs, and "
+                f"Keras weighs the classes of a single one; loss_weights weigh outputs, at {message.place}"
+            )
         classes = max(2, trainable.model.outputs[0].shape[-1] or 2)
         options["class_weight"] = complete_class_weight(options["class_weight"], classes, message.place)
-    training = data.dataset(
-        data.split.training,
+    training = data.training(
         message.settings.batch,
+        outputs=trainable.outputs,
         shuffle_seed=seed if arguments.shuffle else None,
         repeat="steps_per_epoch" in options,
     )
@@ -138,11 +149,13 @@ def steps_at_a_time(options: Mapping[str, Any]) -> int:
 
 def _releasing(trainable: TrainableModel, data: FitData) -> list[Any]:
     """Callbacks that keep what is read of a spilled stream from piling up in this process; none where all is in memory."""
-    if not data.kept.maps:
+    mapped = [stream for stream in data.streams if stream.maps]
+    if not mapped:
         return []
 
     def release(*_step: Any, **_logs: Any) -> None:
-        data.kept.release()
+        for stream in mapped:
+            stream.release()
 
     callback = trainable.keras.callbacks.Callback()
     callback.on_train_batch_end = callback.on_test_batch_end = release

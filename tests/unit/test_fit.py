@@ -19,10 +19,11 @@ from tests.support import golden
 from tests.support.messages import PLACE
 from tests.support.models import DIALECTS, announced, classifier, compile_args
 from tests.support.streams import fit_data, kept
-from training.datasets import PREFETCHED, FitData
+from training.datasets import FitData
 from training.dialects import load_keras
 from training.fit import evaluate, fit, steps_at_a_time
 from training.fit_arguments import complete_class_weight
+from training.pipelines import PREFETCHED
 from training.stopping import Stop
 
 SEED = 7

@@ -187,9 +187,10 @@ class Settings:
             f"window_records={windows.records} window_limit_s={windows.seconds:g} round_windows={windows.round_windows} "
             f"round_limit_s={windows.round_seconds:g} "
         )
+        labelled, unlabelled = (",".join(map(str, spec or ())) or "none" for spec in (self.stream, self.unsupervised_stream))
         return (
             f"federation={federation.model_id} client={federation.client_id} (from {self.client_id_source}) case={self.case} "
-            f"stream={','.join(map(str, self.stream))} format={self.input_format} validation_rate={self.validation_rate:g} "
+            f"stream={labelled} unlabelled={unlabelled} format={self.input_format} validation_rate={self.validation_rate:g} "
             f"test_rate={self.test_rate:g} total_msg={self.total_msg} delivery={self.delivery} bad_records={self.bad_records} "
             f"bad_records_limit={self.bad_records_limit:g} non_finite={self.non_finite} "
             f"{moving if self.case in MOVING else ''}"

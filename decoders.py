@@ -42,6 +42,7 @@ import numpy as np
 from decoding.avro_column import avro_plan
 from decoding.column import DATA, LABEL, Column, Plan, UnfitError
 from decoding.json_column import json_plan
+from decoding.no_column import NO_LABEL
 from decoding.options import Options
 from decoding.raw_column import raw_plan
 from protocol.errors import BadRecordError
@@ -92,6 +93,18 @@ class Decoder:
         self._columns: tuple[Column, Column] | None = None
         self.settled_by: str | None = None
         self.open_keys = (*data.open_keys, *label.open_keys)
+
+    def of_values(self) -> Decoder:
+        """A decoder of an unlabelled stream beside this one, which must have settled what INPUT_CONFIG leaves open.
+
+        Its values are decoded as this one's; its keys carry nothing, and its labels (n, 0) have no numbers.
+        """
+        if self._columns is None:
+            raise ValueError("no record of the labelled stream has settled what INPUT_CONFIG leaves open")
+        data, _label = self._columns
+        other = Decoder(self._data, NO_LABEL)
+        other._columns, other.settled_by, other.open_keys = (data, NO_LABEL), self.settled_by, ()
+        return other
 
     def decode(self, batch: RecordBatch) -> Samples:
         """Decode records, at least one.

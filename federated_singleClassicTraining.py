@@ -10,42 +10,63 @@ from functools import cache
 
 from config import Settings
 from federated_mainTraining import Train, Trained
-from protocol.errors import DataError, ModelError, SpaceLackError
+from protocol.errors import DataError, SpaceLackError
 from protocol.messages import ModelMessage
 from protocol.metrics import collect
 from protocol.records import RecordBatch
 from sieve import Sieve
 from training.datasets import FitData
-from training.dialects import TrainableModel
-from training.fit import evaluate, fit
+from training.dialects import TrainableModel, output_names
+from training.fit import Epoch, evaluate, fit
+from training.pseudo_labels import fit_with_pseudo_labels
 from training.split import is_grouped, split
 from training.stopping import Stop
 from training.store import Store
+from training.unlabelled import Unlabelled
 
 log = logging.getLogger(__name__)
 
 READ_AHEAD = 2  # batches of the stream that wait to be decoded and kept
 
 
-def single_classic(settings: Settings, data: Callable[[], FitData]) -> Train:
+def single_classic(settings: Settings, data: Callable[[], FitData], unlabelled: Callable[[], Unlabelled] | None) -> Train:
     """Trains as CASE 1 does.
 
     Args:
-        data: waits for the stream, which is read while TensorFlow loads and a model is awaited. May be called again.
+        data: waits for the labelled stream, which is read while TensorFlow loads and a model is awaited. May be called again.
+        unlabelled: the same for the unlabelled one, called where a model is to be trained on it; None where there is none.
     """
 
     @cache
     def is_sorted() -> bool:
         return is_grouped(data().kept.samples.labels[: len(data().split.training)])
 
+    @cache
+    def tell_once(text: str) -> None:
+        log.info(text)
+
+    def epochs_of(trainable: TrainableModel, message: ModelMessage, seed: int) -> list[Epoch]:
+        if message.settings.unsupervised and unlabelled is not None:
+            return fit_with_pseudo_labels(trainable, data(), unlabelled, message, seed)
+        if message.settings.unsupervised:
+            tell_once(
+                "training_settings.unsupervised is true and UNSUPERVISED_TOPIC is not set: trained on the labelled stream alone"
+            )
+        elif unlabelled is not None:
+            tell_once(
+                "UNSUPERVISED_TOPIC is set and training_settings.unsupervised is false: trained on the labelled stream alone"
+            )
+        return fit(trainable, data(), message, seed)
+
     def train(trainable: TrainableModel, message: ModelMessage, seed: int) -> Trained:
-        check_supervised(settings, message)
+        if trainable.outputs > 1:
+            tell_once(f"outputs {', '.join(output_names(trainable.model))} are fitted to the same labels")
         if is_sorted() and not message.settings.kwargs_fit.get("shuffle"):
             log.warning(
                 'the training labels look sorted and nothing shuffles them: a model learns little so; set "shuffle": true in '
                 "the kwargs_fit of the deployment, or write the stream in mixed order"
             )
-        epochs = fit(trainable, data(), message, seed)
+        epochs = epochs_of(trainable, message, seed)
         return Trained(collect(epochs, evaluate(trainable, data(), message)), num_data(settings, data()))
 
     return train
@@ -71,18 +92,7 @@ def keep_stream(settings: Settings, stream: Iterable[RecordBatch], store: Store,
         DataError: too many cannot; or the stream holds no record with a value and a key, or too few to train on.
         SpaceLackError: memory or disk are too small for it.
     """
-    try:
-        # Beside reading: most of the work lets go of Python's lock.
-        with ThreadPoolExecutor(1, "store") as keeper:
-            pending: deque[Future[None]] = deque()
-            for samples in sieve.samples(stream):
-                pending.append(keeper.submit(store.add, samples))
-                if len(pending) > READ_AHEAD:
-                    pending.popleft().result()
-            for one in pending:
-                one.result()
-    except MemoryError as exc:
-        raise SpaceLackError("no memory for the stream: give the pod more, or lower DATA_MEMORY_LIMIT") from exc
+    _keep(stream, store, sieve)
     if not len(store):
         raise DataError("DATA_TOPIC holds no record with a value and a key: has the device written its labelled stream?")
     parts = split(len(store), validation_rate=settings.validation_rate, test_rate=settings.test_rate)
@@ -101,17 +111,37 @@ def keep_stream(settings: Settings, stream: Iterable[RecordBatch], store: Store,
     return FitData(kept, parts, stop, len(sieve.bad))
 
 
-def check_supervised(settings: Settings, message: ModelMessage) -> None:
-    """Refuse to train on an unlabelled stream; say where there is none to train on.
+def keep_unlabelled(stream: Iterable[RecordBatch], store: Store, sieve: Sieve, stop: Stop) -> Unlabelled:
+    """Decode a bounded unlabelled stream as the labelled one was, and keep its features.
+
+    Args:
+        sieve: with a decoder of values alone.
+        stop: of the pipelines that it is served by.
 
     Raises:
-        ModelError: there is one.
+        DataError: a record cannot be decoded, and none may be left out; or too many cannot; or it holds none with a value.
+        SpaceLackError: memory or disk are too small for it.
     """
-    if not message.settings.unsupervised:
-        return
-    if settings.unsupervised_stream is not None:
-        raise ModelError(
-            "training_settings.unsupervised: expected false, received true with an UNSUPERVISED_TOPIC; "
-            f"this worker does not train on unlabelled streams, at {message.place}"
-        )
-    log.info("training_settings.unsupervised is true and UNSUPERVISED_TOPIC is not set: trained on the labelled stream alone")
+    try:
+        _keep(stream, store, sieve)
+    except DataError as exc:
+        raise DataError(f"UNSUPERVISED_TOPIC, whose values are read as those of DATA_TOPIC are: {exc}") from exc
+    if not len(store):
+        raise DataError("UNSUPERVISED_TOPIC holds no record with a value: has the device written its unlabelled stream?")
+    log.info("samples unlabelled=%d", len(store))
+    return Unlabelled(store.finish(), stop)
+
+
+def _keep(stream: Iterable[RecordBatch], store: Store, sieve: Sieve) -> None:
+    try:
+        # Beside reading: most of the work lets go of Python's lock.
+        with ThreadPoolExecutor(1, "store") as keeper:
+            pending: deque[Future[None]] = deque()
+            for samples in sieve.samples(stream):
+                pending.append(keeper.submit(store.add, samples))
+                if len(pending) > READ_AHEAD:
+                    pending.popleft().result()
+            for one in pending:
+                one.result()
+    except MemoryError as exc:
+        raise SpaceLackError("no memory for the stream: give the pod more, or lower DATA_MEMORY_LIMIT") from exc

@@ -10,7 +10,6 @@ from typing import Protocol
 from config import Settings
 from decoders import Decoder
 from federated_mainTraining import Train, Trained
-from federated_singleClassicTraining import check_supervised
 from protocol.errors import SpaceLackError
 from protocol.messages import ModelMessage
 from protocol.metrics import collect
@@ -55,7 +54,6 @@ def single_incremental(settings: Settings, stream: Callable[[], Windows], stop: 
     decoder = settings.decoder()  # of all windows: the first good record settles what INPUT_CONFIG leaves open
 
     def train(trainable: TrainableModel, message: ModelMessage, seed: int) -> Trained:
-        check_supervised(settings, message)
         epochs: list[Epoch] = []
         samples, left_bytes, positions, tested = 0, 0, message.positions, None
         for number, window in enumerate(stream().windows(message.positions, silence_s(message))):

@@ -18,10 +18,10 @@ from config import Settings
 from decoders import make_decoder
 from demo.formats import encode
 from protocol.records import RecordBatch
+from reading import keep_labelled_stream
 from training.stopping import Stop
 from transport.clients import READ_WAIT_MS, librdkafka_config
 from transport.reader import READ_BATCH
-from wiring import keep_labelled_stream
 
 LONG = 1_000_000
 SMALL = 300_000
@@ -48,7 +48,7 @@ def ours(job: dict[str, str]) -> float:
     """Seconds in which the worker has the same stream as arrays."""
     wanted = Settings.from_env(job)
     begun = time.perf_counter()
-    records = len(keep_labelled_stream(wanted, Stop()).kept)
+    records = len(keep_labelled_stream(wanted, wanted.decoder(), Stop()).kept)
     seconds = time.perf_counter() - begun
     if records != wanted.total_msg:
         raise AssertionError(f"{records} of {wanted.total_msg} records were read")

@@ -33,10 +33,12 @@ class Kept:
     Attributes:
         samples: the whole stream. Numbers begin at a page's border, so that TensorFlow takes them as they lie.
         maps: the mapped files; none where all is in memory.
+        memory_bytes: what it takes in memory.
     """
 
     samples: Samples
     maps: tuple[mmap.mmap, ...] = ()
+    memory_bytes: int = 0
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -94,7 +96,8 @@ class Store:
         with _told(self._folder, self._is_spilled):
             features, labels = (column.finish() for column in self._columns)
         maps = [column.map for column in self._columns if isinstance(column, _Numbers) and column.map is not None]
-        return Kept(Samples(features, labels), tuple(maps) if self._is_spilled else ())
+        samples = Samples(features, labels)
+        return Kept(samples, tuple(maps)) if self._is_spilled else Kept(samples, (), sum(one.bytes for one in self._columns))
 
     def __len__(self) -> int:
         return self._columns[0].count if self._columns else 0
@@ -167,6 +170,9 @@ class _Numbers:
         self._file.close()
 
     def finish(self) -> Array:
+        if not self.bytes:
+            self._file.close()
+            return np.empty((self.count, *self._shape), self._dtype)  # no numbers, no file to map
         with self._file as file:
             # TensorFlow takes memory that can be written to alone; nothing writes. Shared, it is the file's, and no copy.
             self.map = mmap.mmap(file.fileno(), self.bytes, access=mmap.ACCESS_WRITE)

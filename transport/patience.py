@@ -5,12 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import time
+from concurrent.futures import Future, wait
+from typing import TypeVar
 
 from protocol.errors import LimitError
 
 log = logging.getLogger(__name__)
 
 PROGRESS_EVERY_S = 30.0
+POLL_S = 0.5
+
+T = TypeVar("T")
 
 
 class Patience:
@@ -41,3 +46,11 @@ class Patience:
         if now - self._told >= PROGRESS_EVERY_S:
             self._told = now
             log.info("waiting for %s seconds=%.0f", self._what, now - self._since)
+
+
+def awaited(work: Future[T], patience: Patience) -> T:
+    """The result of work in the background, waited for in the open."""
+    while not work.done():
+        patience.tick()
+        wait([work], POLL_S)
+    return work.result()

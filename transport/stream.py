@@ -1,4 +1,4 @@
-"""The labelled stream, read once from the edge's Kafka in partition and offset order."""
+"""Streams of samples, read once from the edge's Kafka in partition and offset order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Counts:
     """What was met on the stream.
 
     Attributes:
-        records: handed on, each with value and key.
+        records: handed on, each with a value, and a key where it must have one.
         tombstones: without a value, left out.
         keyless: without a key, so without a label, left out.
     """
@@ -34,10 +34,15 @@ class Counts:
     keyless: int = 0
 
 
-def resolve(reader: LogReader, spec: Sequence[StreamRange], answer_limit_s: float) -> list[OffsetRange]:
+def resolve(
+    reader: LogReader, spec: Sequence[StreamRange], answer_limit_s: float, variable: str = "DATA_TOPIC"
+) -> list[OffsetRange]:
     """What a spec means now: topics in its order, then partitions, then offsets.
 
     An open start is the log's first offset, an open end the one after its last record at this moment.
+
+    Args:
+        variable: that holds the spec, for errors.
 
     Raises:
         LimitError: a topic or partition is not there.
@@ -46,22 +51,27 @@ def resolve(reader: LogReader, spec: Sequence[StreamRange], answer_limit_s: floa
     topics = list(dict.fromkeys(one.topic for one in spec))
     ranges = []
     for one in spec:
-        for partition in await_partitions(reader, one, answer_limit_s):
+        for partition in await_partitions(reader, one, answer_limit_s, variable):
             start, end = one.start, one.end
             if start is None or end is None:
                 low, high = reader.bounds(one.topic, partition)
                 start, end = low if start is None else start, high if end is None else end
             if end < start:
                 raise DataError(
-                    f"DATA_TOPIC starts at offset {start} of {one.topic}[{partition}], and its log ends at {end}: "
+                    f"{variable} starts at offset {start} of {one.topic}[{partition}], and its log ends at {end}: "
                     "the spec is of another stream, or the topic was made anew"
                 )
             ranges.append(OffsetRange(one.topic, partition, start, end))
     return sorted(ranges, key=lambda one: (topics.index(one.topic), one.partition, one.start))
 
 
-def read_stream(reader: LogReader, ranges: Sequence[OffsetRange], counts: Counts) -> Iterator[RecordBatch]:
+def read_stream(
+    reader: LogReader, ranges: Sequence[OffsetRange], counts: Counts, *, needs_key: bool = True
+) -> Iterator[RecordBatch]:
     """Yield the records of the ranges in batches, and count what is met.
+
+    Args:
+        needs_key: leave out records without a key, as a label is one; else keys come as they are, or as none.
 
     Raises:
         DataError: retention has removed some of the offsets.
@@ -69,7 +79,7 @@ def read_stream(reader: LogReader, ranges: Sequence[OffsetRange], counts: Counts
     """
     for one in ranges:
         for messages in reader.read(one):
-            batch = batch_of(one.topic, one.partition, messages, counts)
+            batch = batch_of(one.topic, one.partition, messages, counts, needs_key=needs_key)
             if len(batch):
                 yield batch
 

@@ -21,14 +21,15 @@ from protocol.errors import DataError, KafkaError, LimitError
 from protocol.positions import Positions
 from protocol.records import BadRecord
 from protocol.stream_spec import OffsetRange
+from reading import keep_labelled_stream
 from tests.integration.conftest import Federation, announced
 from tests.support.environments import job
+from training.datasets import FitData
 from training.stopping import Stop
 from transport.bad_records import NEAR, BadRecordTopic, await_bad_record_topic, hand_over, runs
 from transport.clients import Cluster
 from transport.reader import Reader
 from transport.writer import Writer
-from wiring import keep_labelled_stream
 
 LIMIT_S = 5.0
 LONG_AGO_MS = 1_600_000_000_000
@@ -267,6 +268,10 @@ class TestHandingOver:
         assert edge.bad not in edge.admin.list_topics()
 
 
+def keep(settings: Settings) -> FitData:
+    return keep_labelled_stream(settings, settings.decoder(), Stop())
+
+
 class TestStream:
     """The labelled stream of 99 good records and a bad one, of one or more bytes."""
 
@@ -279,7 +284,7 @@ class TestStream:
     def test_the_good_ones_are_kept_in_order_and_counted(self, edge: Edge, goes: str, caplog: pytest.LogCaptureFixture) -> None:
         edge.create(edge.bad)
         settings = edge.settings(BAD_RECORDS=edge.bad if goes == "topic" else "skip", TOTAL_MSG="100")
-        data = keep_labelled_stream(settings, Stop())
+        data = keep(settings)
         np.testing.assert_array_equal(data.kept.samples.features, [*range(0, 99, 3), *range(1, 99, 3), *range(2, 99, 3)])
         assert num_data(settings, data) == 99
         lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
@@ -292,7 +297,7 @@ class TestStream:
     def test_a_worker_that_starts_again_leaves_one_copy(self, edge: Edge) -> None:
         edge.create(edge.bad)
         for _ in range(3):
-            keep_labelled_stream(edge.settings(BAD_RECORDS=edge.bad), Stop())
+            keep(edge.settings(BAD_RECORDS=edge.bad))
         reason = "value has 2 bytes, expected 1 (uint8, a scalar)"
         assert edge.read(edge.bad) == [Written(b"xx", b"\x00", headers=source(edge, 0, 0, reason))]
 
@@ -300,7 +305,7 @@ class TestStream:
         edge.create(edge.bad)
         edge.write(edge.stream, Written(b"", partition=2))
         with pytest.raises(DataError, match=r"^2 of 101 records cannot be decoded, and BAD_RECORDS_LIMIT=0\.01 of them may"):
-            keep_labelled_stream(edge.settings(BAD_RECORDS=edge.bad), Stop())
+            keep(edge.settings(BAD_RECORDS=edge.bad))
         assert edge.read(edge.bad) == []
 
     def test_tombstones_and_records_without_a_key_are_no_bad_records(
@@ -308,7 +313,7 @@ class TestStream:
     ) -> None:
         edge.create(edge.bad)
         edge.write(edge.stream, Written(None), Written(b"no label", None))
-        data = keep_labelled_stream(edge.settings(BAD_RECORDS=edge.bad), Stop())
+        data = keep(edge.settings(BAD_RECORDS=edge.bad))
         assert (len(data.kept), data.bad, len(edge.read(edge.bad))) == (99, 1, 1)
         assert "left out tombstones=1 and records without a key=1: they are no samples" in caplog.text
 
@@ -316,7 +321,7 @@ class TestStream:
         self, edge: Edge, caplog: pytest.LogCaptureFixture
     ) -> None:
         with pytest.raises(LimitError, match=rf"^BAD_RECORDS: {edge.bad} is no topic on "):
-            keep_labelled_stream(edge.settings(BAD_RECORDS=edge.bad, ANSWER_LIMIT_S="0.1"), Stop())
+            keep(edge.settings(BAD_RECORDS=edge.bad, ANSWER_LIMIT_S="0.1"))
         assert "left out" not in caplog.text
 
 

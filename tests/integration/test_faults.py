@@ -208,14 +208,6 @@ def test_a_stream_that_does_not_fit_the_model_is_shown_beside_it(federation: Fed
     assert "stream features (320, 60) float32, labels (320,) uint8; " in log
 
 
-def test_an_unlabelled_stream_that_would_be_trained_on_is_refused(federation: Federation) -> None:
-    model = announced()
-    settings = dict(model.training_settings) | {"unsupervised": True}
-    status, line = ended(federation, replace(model, training_settings=settings), UNSUPERVISED_TOPIC="more:0:0:10")
-    assert status == 76
-    assert line.startswith("training_settings.unsupervised: expected false, received true with an UNSUPERVISED_TOPIC; ")
-
-
 def test_labels_that_look_sorted_are_warned_of(federation: Federation) -> None:
     digits = golden.samples()
     order = np.argsort(digits.labels, kind="stable")

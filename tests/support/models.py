@@ -42,6 +42,22 @@ def two_outputs(dialect: Dialect) -> Any:
     return keras.Model(inputs, [edge, cloud])
 
 
+def chained(dialect: Dialect) -> Any:
+    """A distributed model as a cloud makes it: sub-model `edge` hands (next input, prediction) on, `cloud` is the last."""
+    keras = load_keras(dialect)
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    image = layers.Input((8, 8))
+    hidden = layers.Dense(16, activation="relu")(layers.Flatten()(image))
+    edge = keras.Model(image, [hidden, layers.Dense(10, activation="softmax")(hidden)], name="edge")
+    handed_on = layers.Input((16,))
+    deeper = layers.Dense(16, activation="relu")(handed_on)
+    cloud = keras.Model(handed_on, layers.Dense(10, activation="softmax")(deeper), name="cloud")
+    inputs = layers.Input((8, 8))
+    next_input, prediction = edge(inputs)
+    return keras.Model(inputs, [prediction, cloud(next_input)])
+
+
 def captured_architecture(model: Any) -> str:
     """What the public cloud would send for a Keras 2 model: no `module` keys. Keras 3's JSON stays as it is."""
     parsed = json.loads(model.to_json())
@@ -65,6 +81,15 @@ def announced(model: Any, **changes: Any) -> tuple[ModelMessage, Sequence[Array]
         **changes,
     )
     return message, arrays
+
+
+SPARSE = "sparse_categorical_crossentropy"
+CHAINED_ARGS = {
+    "optimizer": ADAM,
+    "loss": {"edge": SPARSE, "cloud": SPARSE},
+    "loss_weights": [0.25, 0.75],
+    "metrics": [["accuracy"], ["accuracy"]],
+}
 
 
 def compile_args(**changes: Any) -> dict[str, Any]:

@@ -381,3 +381,16 @@ class TestShapes:
 
     def test_keys_that_no_format_knows_are_left_alone(self) -> None:
         assert decode([1], data_scheme=3, anything=None).tolist() == [1]
+
+
+def test_values_of_an_unlabelled_stream_have_the_fields_that_the_labelled_one_settled() -> None:
+    decoder = make_decoder("JSON", {})
+    with pytest.raises(ValueError, match="no record of the labelled stream has settled"):
+        decoder.of_values()
+    decoder.decode(RecordBatch("labelled", 0, [0], [b"1"], [b'{"b": 1, "a": 2}']))
+    values = decoder.of_values()
+    samples = values.decode(RecordBatch("unlabelled", 0, [0, 1], [b"", b""], [b'{"a": 3, "b": 4}', b'{"b": 5, "a": 6}']))
+    assert samples.features.tolist() == [[4, 3], [5, 6]]
+    assert samples.labels.shape == (2, 0)
+    with pytest.raises(BadRecordError, match=r"^unlabelled\[0\]@7: "):
+        values.decode(RecordBatch("unlabelled", 0, [7], [b""], [b'{"a": 3}']))

@@ -32,6 +32,27 @@ MAY_IMPORT = {
         "protocol",
         "training",
     },
+    "kinds": {
+        "config",
+        "decoders",
+        "federated_mainTraining",
+        "federated_singleClassicTraining",
+        "federated_singleIncrementalTraining",
+        "reading",
+        "training",
+        "transport",
+        "utils",
+    },
+    "reading": {
+        "config",
+        "decoders",
+        "federated_singleClassicTraining",
+        "protocol",
+        "sieve",
+        "training",
+        "transport",
+        "utils",
+    },
 }
 KAFKA_CLIENTS = {"kafka", "confluent_kafka"}
 TENSORFLOW = {"tensorflow", "keras", "tf_keras"}

@@ -13,9 +13,9 @@ import pytest
 from config import KINDS_BUILT
 from ending import LastWords, Stopping
 from federated_training import main
+from kinds import KINDS
 from protocol.errors import DataError, KafkaError, LimitError, ModelError, SettingsError, SpaceLackError, Stopped
 from utils import configure_logging
-from wiring import KINDS
 
 
 @pytest.fixture(autouse=True)

@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 from kafka.util import ensure_valid_topic_name
 
 import variables
-from config import Settings
+from config import KIND_NAMES, KINDS_BUILT, Settings
 from protocol.errors import SettingsError
 from protocol.stream_spec import StreamRange
 from protocol.topics import Federation
 from protocol.windows import WindowLimits
 from tests.support.environments import job
 from variables import termination_log
+
+KNOWN = ", ".join(f"{number} ({KIND_NAMES[number]})" for number in KINDS_BUILT)
 
 
 def faults(**changes: str | None) -> tuple[str, ...]:
@@ -152,7 +154,7 @@ def test_a_format_may_be_written_small() -> None:
 
 def test_a_wrong_value_is_cut_where_it_is_long() -> None:
     [fault] = faults(CASE="9" * 5000)
-    assert fault == f"CASE='{'9' * 100}…' is no kind of training: give one of 1 (single classic), 2 (single incremental)"
+    assert fault == f"CASE='{'9' * 100}…' is no kind of training: give one of {KNOWN}"
 
 
 def test_a_total_that_is_blank_is_missing() -> None:
@@ -202,12 +204,11 @@ def test_the_termination_message_is_kubernetes_own_where_none_is_named(tmp_path:
             "0",
             "TOTAL_MSG='0' is no number of records: give a whole number above 0, or None for a stream without end",
         ),
-        ("CASE", "9", "CASE='9' is no kind of training: give one of 1 (single classic), 2 (single incremental)"),
+        ("CASE", "9", f"CASE='9' is no kind of training: give one of {KNOWN}"),
         (
             "CASE",
             "3",
-            "CASE='3' (distributed classic) is a kind of training that this worker does not have: give one of 1 (single classic), "
-            "2 (single incremental)",
+            f"CASE='3' (distributed classic) is a kind of training that this worker does not have: give one of {KNOWN}",
         ),
         ("WINDOW_RECORDS", "0", "WINDOW_RECORDS='0' is no whole number above 0: give one, e.g. 100"),
         ("ROUND_WINDOWS", "1.5", "ROUND_WINDOWS='1.5' is no whole number above 0: give one, e.g. 100"),

@@ -59,6 +59,21 @@ def test_a_stream_beyond_the_limit_goes_to_disk(
     )
 
 
+def test_what_a_stream_takes_in_memory_is_known_to_whoever_keeps_another_one(tmp_path: Path) -> None:
+    assert keep(20 * ROW_BYTES, tmp_path, 20).memory_bytes == 20 * ROW_BYTES
+    assert keep(20 * ROW_BYTES, tmp_path, 21).memory_bytes == 0
+
+
+@pytest.mark.parametrize("memory_bytes", [PLENTY, 0])
+def test_labels_may_have_no_numbers(tmp_path: Path, memory_bytes: int) -> None:
+    store = Store(50, memory_bytes, tmp_path)
+    for start in (0, 5):
+        store.add(Samples(numbered(start, 5).features, np.empty((5, 0), np.uint8)))
+    samples = store.finish().samples
+    np.testing.assert_array_equal(samples.features, numbered(0, 10).features)
+    np.testing.assert_array_equal(samples.labels, np.empty((10, 0), np.uint8), strict=True)
+
+
 def test_a_limit_below_one_sample_is_one_for_the_disk(tmp_path: Path) -> None:
     assert_numbered(keep(1, tmp_path, 3), 3)
 

@@ -1,13 +1,15 @@
 """The labelled stream: what a spec means, in which order it is read, and what is left out and counted."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from config import Settings
-from federated_singleClassicTraining import keep_stream, num_data
+from federated_singleClassicTraining import keep_stream, keep_unlabelled, num_data
 from protocol.errors import BadRecordError, DataError, LimitError
+from protocol.records import RecordBatch
 from protocol.stream_spec import parse_spec
 from tests.support.environments import job
 from tests.support.fake_kafka import FakeKafka, FakeReader
@@ -154,3 +156,58 @@ def test_a_start_beyond_an_open_end_is_an_error(kafka: FakeKafka) -> None:
     write(kafka, "digits", 0, 1)
     with pytest.raises(DataError, match=r"^DATA_TOPIC starts at offset 5 of digits\[0\], and its log ends at 1: "):
         resolved(kafka, "digits:0:5")
+
+
+# Beside the labelled stream on `digits`, an unlabelled one on `more`.
+
+LEFT_OPEN = ENVIRONMENT | {"INPUT_CONFIG": '{"data_type": "uint8", "label_type": "uint8", "label_reshape": ""}'}
+
+
+def unlabelled(kafka: FakeKafka, **changes: str) -> list[list[int]]:
+    """The values of `more`, read after a labelled stream of two bytes a value."""
+    kafka.write("digits", [(b"\x01", b"ab")])
+    settings = Settings.from_env(LEFT_OPEN | changes)
+    decoder, reader = settings.decoder(), FakeReader(kafka, "g")
+
+    def batches(topic: str, *, needs_key: bool) -> Iterator[RecordBatch]:
+        return read_stream(reader, resolve(reader, parse_spec(topic), 0), Counts(), needs_key=needs_key)
+
+    with Store(100, PLENTY, Path()) as store:
+        keep_stream(settings, batches("digits", needs_key=True), store, settings.sieve(100, decoder), Stop())
+    with Store(100, PLENTY, Path()) as store:
+        sieve = settings.sieve(100, decoder.of_values())
+        kept = keep_unlabelled(batches("more", needs_key=False), store, sieve, Stop()).kept
+    assert kept.samples.labels.shape == (len(kept), 0)
+    return [row.tolist() for row in kept.samples.features]
+
+
+@pytest.mark.parametrize("key", [None, b"\x00", b"", b"whatever"])
+def test_keys_of_an_unlabelled_stream_carry_nothing(kafka: FakeKafka, key: bytes | None) -> None:
+    kafka.write("more", [(b"\x00", b"cd"), (key, b"ef"), (key, None), (key, b"gh")])
+    assert unlabelled(kafka) == [[99, 100], [101, 102], [103, 104]]
+
+
+def test_the_labelled_stream_settles_what_the_values_of_the_unlabelled_one_are(kafka: FakeKafka) -> None:
+    kafka.write("more", [(None, b"cd"), (None, b"efg")])
+    with pytest.raises(DataError) as caught:
+        unlabelled(kafka)
+    assert str(caught.value) == (
+        "UNSUPERVISED_TOPIC, whose values are read as those of DATA_TOPIC are: more[0]@1: value has 3 bytes, expected 2 "
+        "(uint8, shape 2 as in the first record)"
+    )
+
+
+def test_bad_records_of_an_unlabelled_stream_are_left_out_where_they_may_be(kafka: FakeKafka) -> None:
+    kafka.write("more", [(None, b"cde"), (None, b"fg")])
+    assert unlabelled(kafka, BAD_RECORDS="skip", BAD_RECORDS_LIMIT="0.5") == [[102, 103]]
+
+
+def test_an_unlabelled_stream_without_values_is_an_error(kafka: FakeKafka) -> None:
+    kafka.write("more", [(b"\x00", None)])
+    with pytest.raises(DataError, match=r"^UNSUPERVISED_TOPIC holds no record with a value: has the device written "):
+        unlabelled(kafka)
+
+
+def test_the_variable_of_a_stream_that_is_not_there_is_named(kafka: FakeKafka) -> None:
+    with pytest.raises(LimitError, match=r"^UNSUPERVISED_TOPIC: nothing is no topic on "):
+        resolve(FakeReader(kafka, "g"), parse_spec("nothing"), 0, "UNSUPERVISED_TOPIC")

@@ -46,7 +46,7 @@ KIND_NAMES = {
     4: "distributed incremental",
     5: "single classic on a blockchain",
 }
-KINDS_BUILT = (1, 2)
+KINDS_BUILT = (1, 2, 3)
 MOVING = (2, 4)  # kinds that train on what arrives
 
 DEFAULT_WAIT_LIMIT_S = 604_800.0  # a week: federations rest for hours, and over weekends

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from config import Settings
 from decoders import Decoder
+from federated_distributedClassicTraining import distributed_classic
 from federated_mainTraining import Train, Trained
 from federated_singleClassicTraining import single_classic
 from federated_singleIncrementalTraining import single_incremental
@@ -75,4 +76,8 @@ def _incremental(kind: Incremental, settings: Settings, stop: Stop, stack: ExitS
     return Kind((opened,), kind(settings, stream, stop, stream_memory(settings)), answered)
 
 
-KINDS: dict[int, Start] = {1: partial(_classic, single_classic), 2: partial(_incremental, single_incremental)}
+KINDS: dict[int, Start] = {
+    1: partial(_classic, single_classic),
+    2: partial(_incremental, single_incremental),
+    3: partial(_classic, distributed_classic),
+}

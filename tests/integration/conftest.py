@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ class Federation:
         self._folder = folder
         self._stack = stack
         self._workers: list[WorkerProcess] = []
+        self.checks: list[Callable[[], object]] = []  # called while replies are awaited
         self.cloud = stack.enter_context(Cloud(bootstrap, self.model_id, meanwhile=self._check))
 
     def write(self, input_format: str = "RAW", samples: Samples | None = None, **options: Any) -> Stream:
@@ -73,6 +75,8 @@ class Federation:
     def _check(self) -> None:
         for worker in self._workers:
             worker.check()
+        for check in self.checks:
+            check()
 
 
 @pytest.fixture(scope="session")
@@ -88,10 +92,15 @@ def federation(bootstrap: str, tmp_path: Path) -> Iterator[Federation]:
         yield Federation(bootstrap, tmp_path, stack)
 
 
-def announced(model: Any = None, dialect: Dialect = Dialect.KERAS_3, **kwargs_fit: Any) -> AnnouncedModel:
+def announced(
+    model: Any = None,
+    dialect: Dialect = Dialect.KERAS_3,
+    compiled: Mapping[str, Any] = MappingProxyType(COMPILE),
+    **kwargs_fit: Any,
+) -> AnnouncedModel:
     """A model as a cloud announces it: compiled, with these kwargs_fit."""
     model = model or classifier(dialect)
-    model.compile(**COMPILE)
+    model.compile(**compiled)
     architecture, compile_args = describe(model)
     settings = {"batch": 32, "kwargs_fit": {"epochs": 1} | kwargs_fit, "kwargs_val": {}, "unsupervised": False}
     return AnnouncedModel(architecture, compile_args, settings, [np.asarray(array) for array in model.get_weights()])

@@ -24,6 +24,13 @@ MAY_IMPORT = {
     "FederatedKafkaMLAggregationSink": {"protocol", "transport.interfaces"},
     "federated_mainTraining": {"protocol", "training.dialects"},
     "federated_singleClassicTraining": {"config", "decoders", "federated_mainTraining", "protocol", "sieve", "training"},
+    "federated_distributedClassicTraining": {
+        "config",
+        "federated_mainTraining",
+        "federated_singleClassicTraining",
+        "protocol",
+        "training",
+    },
     "federated_singleIncrementalTraining": {
         "config",
         "decoders",
@@ -35,6 +42,7 @@ MAY_IMPORT = {
     "kinds": {
         "config",
         "decoders",
+        "federated_distributedClassicTraining",
         "federated_mainTraining",
         "federated_singleClassicTraining",
         "federated_singleIncrementalTraining",

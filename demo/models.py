@@ -13,6 +13,7 @@ from utils import quiet_start
 _NOT_IN_2_7 = ("module", "registered_name", "build_config", "optional")
 _COMPILE_ARGS = ("optimizer", "loss", "metrics", "weighted_metrics", "loss_weights")
 LIBRARIES = {"keras2": "tf_keras", "keras3": "keras"}
+SUB_MODELS = ("edge", "cloud")
 SEED = 1
 
 
@@ -73,6 +74,34 @@ def measurements_model(dialect: str, numbers: int) -> Any:
     )
     optimizers = keras.optimizers.legacy if dialect == "keras2" else keras.optimizers
     model.compile(optimizers.Adam(0.005), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def chained_digits_model(dialect: str) -> Any:
+    """A distributed model for 64 numbers of 0 to 16, compiled: sub-model k hands (next input, prediction) on.
+
+    Args:
+        dialect: a key of LIBRARIES.
+    """
+    keras = import_quietly(LIBRARIES[dialect])
+    keras.utils.set_random_seed(SEED)
+    layers = keras.layers
+    image = keras.Input((64,))
+    found = layers.Dense(16, activation="relu")(layers.Rescaling(1 / 16)(image))
+    edge = keras.Model(image, [found, layers.Dense(10, activation="softmax")(found)], name=SUB_MODELS[0])
+    handed_on = keras.Input((16,))
+    deeper = layers.Dense(64, activation="relu")(layers.Dense(64, activation="relu")(handed_on))
+    cloud = keras.Model(handed_on, layers.Dense(10, activation="softmax")(deeper), name=SUB_MODELS[1])
+    inputs = keras.Input((64,))
+    next_input, prediction = edge(inputs)
+    model = keras.Model(inputs, [prediction, cloud(next_input)])
+    optimizers = keras.optimizers.legacy if dialect == "keras2" else keras.optimizers
+    model.compile(
+        optimizers.Adam(0.005),
+        loss=dict.fromkeys(SUB_MODELS, "sparse_categorical_crossentropy"),
+        loss_weights=[0.5, 0.5],
+        metrics=[["accuracy"], ["accuracy"]],
+    )
     return model
 
 

@@ -21,6 +21,8 @@ from demo.stage import Outcome, say
 KINDS = {
     "classic": "demo.classic",
     "incremental": "demo.incremental",
+    "distributed": "demo.distributed",
+    "semi-supervised": "demo.semi_supervised",
 }
 
 

@@ -94,6 +94,15 @@ def stage() -> Iterator[Stage]:
         yield Stage(bootstrap, model_id, cloud, workers)
 
 
+@contextmanager
+def beside(other: Stage) -> Iterator[Stage]:
+    """A second federation over the same broker, whose workers end with the first one's."""
+    model_id = f"demo-{secrets.token_hex(4)}"
+    with Cloud(other.bootstrap, model_id, meanwhile=other.workers.check) as cloud:
+        cloud.create_topics()
+        yield Stage(other.bootstrap, model_id, cloud, other.workers)
+
+
 def held_out_accuracy(model: Any, arrays: Sequence[Array], features: Array, labels: Array) -> float:
     """The share of samples, 0 to 1, that a model with these weights gets right."""
     model.set_weights(arrays)

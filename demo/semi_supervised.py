@@ -1,0 +1,94 @@
+"""Semi-supervised training: two devices that know the labels of a tenth of their digits.
+
+Two federations with the same model run side by side: one trains on the labelled digits alone, the other labels the rest as far
+as it is sure, too. The second must end better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from demo.datasets import load
+from demo.device import Stream, write_stream
+from demo.models import digits_model
+from demo.stage import Outcome, Stage, beside, held_out_accuracy, say, stage
+from protocol.records import Array
+
+ROUNDS = 5
+DEVICES = 2
+LABELLED_RATE = 0.1
+HELD_OUT_RATE = 0.25
+SPLIT_SEED = 0
+VALIDATION_RATE = 0.1
+SETTINGS: Mapping[str, Any] = {
+    "batch": 16,
+    "kwargs_fit": {"epochs": 5, "shuffle": True},
+    "kwargs_val": {},
+    "unsupervised": False,
+}
+SEMI_SUPERVISED = {"unsupervised": True, "unsupervised_rounds": 3, "confidence": 0.9}
+LEAST_RISE = 0.005
+ROW = "{:>5} {:>22} {:>22} {:>8}"
+
+
+def run(dialect: str) -> Outcome:
+    """Run the demo.
+
+    Args:
+        dialect: a key of LIBRARIES, the Keras that the cloud speaks.
+
+    Raises:
+        DemoError: something failed; everything has been ended and removed by then.
+    """
+    digits, labels = load("digits")
+    digits = digits.reshape(len(digits), -1)
+    train, held_out, train_labels, held_out_labels = train_test_split(
+        digits, labels, test_size=HELD_OUT_RATE, stratify=labels, random_state=SPLIT_SEED
+    )
+    known, rest, known_labels, _unknown = train_test_split(
+        train, train_labels, train_size=LABELLED_RATE, stratify=train_labels, random_state=SPLIT_SEED
+    )
+    with stage() as alone, beside(alone) as both:
+        for at in range(DEVICES):
+            of_device = slice(at, None, DEVICES)
+            labelled, unlabelled = write_digits(
+                alone, f"device-{at + 1}", known[of_device], known_labels[of_device], rest[of_device]
+            )
+            alone.start_worker(f"device-{at + 1}", labelled, validation_rate=VALIDATION_RATE)
+            both.start_worker(
+                f"device-{at + 1}-semi", labelled, validation_rate=VALIDATION_RATE, UNSUPERVISED_TOPIC=unlabelled.spec
+            )
+        model = digits_model(dialect)
+        first = alone.announced(model, dialect, SETTINGS, ROUNDS)
+        second = both.announced(model, dialect, {**SETTINGS, **SEMI_SUPERVISED}, ROUNDS)
+        rounds = zip(
+            alone.cloud.run(first, rounds=ROUNDS, clients=DEVICES),
+            both.cloud.run(second, rounds=ROUNDS, clients=DEVICES),
+            strict=True,
+        )
+        say("accuracy of the two global models on digits that no worker saw:")
+        print(ROW.format("round", "labelled alone", "with pseudo-labels", "rise"))
+        reached = [0.0, 0.0]
+        for number, pair in enumerate(rounds):
+            reached = [held_out_accuracy(model, one.arrays, held_out, held_out_labels) for one in pair]
+            print(ROW.format(number, *(f"{one:.4f}" for one in reached), f"{reached[1] - reached[0]:+.4f}"), flush=True)
+        alone.end()
+    fault = None
+    if reached[1] - reached[0] < LEAST_RISE:
+        fault = f"that is less than the rise of {LEAST_RISE:.1%} that pseudo-labels win here at least"
+    return Outcome(
+        f"global model: {reached[1]:.2%} of the held-out digits right with pseudo-labels, {reached[0]:.2%} without", fault
+    )
+
+
+def write_digits(here: Stage, name: str, known: Array, labels: Array, rest: Array) -> tuple[Stream, Stream]:
+    """A device writes the digits whose labels it knows, and the rest with keys that carry nothing."""
+    labelled = write_stream(here.bootstrap, f"{here.model_id}-{name}", known, labels, "RAW")
+    nothing = np.zeros(len(rest), np.uint8)
+    unlabelled = write_stream(here.bootstrap, f"{here.model_id}-{name}-unlabelled", rest, nothing, "RAW")
+    say(f"{name} wrote {labelled.total} labelled digits to {labelled.spec}, {unlabelled.total} unlabelled to {unlabelled.spec}")
+    return labelled, unlabelled

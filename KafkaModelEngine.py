@@ -19,7 +19,7 @@ from protocol.records import Array
 from protocol.words import shown
 from training.causes import cause
 from training.compilation import Compilation
-from training.dialects import TrainableModel, allow_code, dtype_of, load_keras, path_of, unknown_classes
+from training.dialects import TrainableModel, allow_code, dtype_of, load_keras, output_names, path_of, unknown_classes
 from training.forgetting import forget_gradients
 from training.sizes import check_outputs, variables_within
 from training.state import FitState, can_be_kept
@@ -104,6 +104,8 @@ class KafkaModelEngine:
                     f"model_compile_args: {dialect.value} cannot compile with them: {cause(exc)}, at {message.place}"
                 ) from exc
         log.info("model built with=%s weights=%d", keras.__name__, model.count_params())
+        if len(model.outputs) > 1:
+            log.info("outputs %s: each is fitted to the same labels", ", ".join(output_names(model)))
         return TrainableModel(dialect, keras, model, FitState(dialect, model))
 
 

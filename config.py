@@ -46,7 +46,7 @@ KIND_NAMES = {
     4: "distributed incremental",
     5: "single classic on a blockchain",
 }
-KINDS_BUILT = (1, 2, 3)
+KINDS_BUILT = (1, 2, 3, 4)
 MOVING = (2, 4)  # kinds that train on what arrives
 
 DEFAULT_WAIT_LIMIT_S = 604_800.0  # a week: federations rest for hours, and over weekends
@@ -169,8 +169,8 @@ class Settings:
                 f"VALIDATION_RATE={validation_rate} and TEST_RATE={test_rate} leave nothing to train with: "
                 "keep their sum below 1",
             )
-        if env.are_good("CASE", "DATA_TOPIC") and settings.case in MOVING:
-            _check_moving(env, stream)
+        if env.are_good("CASE", "DATA_TOPIC", "UNSUPERVISED_TOPIC") and settings.case in MOVING:
+            _check_moving(env, *settings.moving_stream)
         if env.are_good("INPUT_FORMAT", "INPUT_CONFIG"):
             try:
                 settings.decoder()
@@ -196,6 +196,13 @@ class Settings:
             f"{moving if self.case in MOVING else ''}"
             f"cloud={self.cloud.security} edge={self.data.security}"
         )
+
+    @property
+    def moving_stream(self) -> tuple[str, tuple[StreamRange, ...]]:
+        """Which stream goes on in an incremental kind, by its variable: the unlabelled one, where there is one."""
+        if self.unsupervised_stream is not None:
+            return "UNSUPERVISED_TOPIC", self.unsupervised_stream
+        return "DATA_TOPIC", self.stream
 
     @property
     def bad_record_topic(self) -> str | None:
@@ -257,13 +264,13 @@ def _windows(env: Environment) -> WindowLimits:
     )
 
 
-def _check_moving(env: Environment, stream: tuple[StreamRange, ...]) -> None:
+def _check_moving(env: Environment, variable: str, stream: tuple[StreamRange, ...]) -> None:
     named = [(one.topic, one.partition) for one in stream]
     twice = [f"{topic}:{partition}" for topic, partition in dict.fromkeys(named) if named.count((topic, partition)) > 1]
     if twice:
         env.note(
-            "DATA_TOPIC",
-            f"DATA_TOPIC={','.join(map(str, stream))!r} names {twice[0]} more than once: a moving stream goes on, so name a "
+            variable,
+            f"{variable}={','.join(map(str, stream))!r} names {twice[0]} more than once: a moving stream goes on, so name a "
             "partition once",
         )
 

@@ -7,29 +7,32 @@ from collections.abc import Callable
 
 from config import Settings
 from federated_mainTraining import Train, Trained
-from federated_singleClassicTraining import single_classic
+from federated_singleClassicTraining import FitOnBoth, single_classic
 from protocol.errors import ModelError
 from protocol.messages import ModelMessage
 from training.datasets import FitData
 from training.dialects import TrainableModel, output_names
-from training.unlabelled import Unlabelled
 
 log = logging.getLogger(__name__)
 
 
-def distributed_classic(settings: Settings, data: Callable[[], FitData], unlabelled: Callable[[], Unlabelled] | None) -> Train:
+def distributed_classic(settings: Settings, data: Callable[[], FitData], fit_on_both: FitOnBoth | None) -> Train:
     """Trains as CASE 3 does.
 
     Args:
-        data, unlabelled: as `single_classic` has them.
+        data, fit_on_both: as `single_classic` has them.
     """
-    train_single = single_classic(settings, data, unlabelled)
+    return with_outputs_checked(single_classic(settings, data, fit_on_both))
 
-    def train(trainable: TrainableModel, message: ModelMessage, seed: int) -> Trained:
+
+def with_outputs_checked(train: Train) -> Train:
+    """Trains as another kind does, once the model's outputs are found to be the sub-models that the message tells of."""
+
+    def checked(trainable: TrainableModel, message: ModelMessage, seed: int) -> Trained:
         check_outputs(trainable, message)
-        return train_single(trainable, message, seed)
+        return train(trainable, message, seed)
 
-    return train
+    return checked
 
 
 def check_outputs(trainable: TrainableModel, message: ModelMessage) -> None:

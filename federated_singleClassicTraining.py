@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from typing import TypeAlias
 
 from config import Settings
 from federated_mainTraining import Train, Trained
@@ -16,9 +17,8 @@ from protocol.metrics import collect
 from protocol.records import RecordBatch
 from sieve import Sieve
 from training.datasets import FitData
-from training.dialects import TrainableModel, output_names
+from training.dialects import TrainableModel
 from training.fit import Epoch, evaluate, fit
-from training.pseudo_labels import fit_with_pseudo_labels
 from training.split import is_grouped, split
 from training.stopping import Stop
 from training.store import Store
@@ -29,38 +29,38 @@ log = logging.getLogger(__name__)
 READ_AHEAD = 2  # batches of the stream that wait to be decoded and kept
 
 
-def single_classic(settings: Settings, data: Callable[[], FitData], unlabelled: Callable[[], Unlabelled] | None) -> Train:
+# Fits a model on the labelled stream and on the unlabelled one, as the kind has it; the last argument is a seed.
+FitOnBoth: TypeAlias = Callable[[TrainableModel, FitData, ModelMessage, int], list[Epoch]]
+
+
+def single_classic(settings: Settings, data: Callable[[], FitData], fit_on_both: FitOnBoth | None) -> Train:
     """Trains as CASE 1 does.
 
     Args:
         data: waits for the labelled stream, which is read while TensorFlow loads and a model is awaited. May be called again.
-        unlabelled: the same for the unlabelled one, called where a model is to be trained on it; None where there is none.
+        fit_on_both: called where a model is to be trained on an unlabelled stream too; None where there is none.
     """
 
     @cache
     def is_sorted() -> bool:
         return is_grouped(data().kept.samples.labels[: len(data().split.training)])
 
-    @cache
-    def tell_once(text: str) -> None:
-        log.info(text)
+    tell_once = cache(log.info)
 
     def epochs_of(trainable: TrainableModel, message: ModelMessage, seed: int) -> list[Epoch]:
-        if message.settings.unsupervised and unlabelled is not None:
-            return fit_with_pseudo_labels(trainable, data(), unlabelled, message, seed)
+        if message.settings.unsupervised and fit_on_both is not None:
+            return fit_on_both(trainable, data(), message, seed)
         if message.settings.unsupervised:
             tell_once(
                 "training_settings.unsupervised is true and UNSUPERVISED_TOPIC is not set: trained on the labelled stream alone"
             )
-        elif unlabelled is not None:
+        elif fit_on_both is not None:
             tell_once(
                 "UNSUPERVISED_TOPIC is set and training_settings.unsupervised is false: trained on the labelled stream alone"
             )
         return fit(trainable, data(), message, seed)
 
     def train(trainable: TrainableModel, message: ModelMessage, seed: int) -> Trained:
-        if trainable.outputs > 1:
-            tell_once(f"outputs {', '.join(output_names(trainable.model))} are fitted to the same labels")
         if is_sorted() and not message.settings.kwargs_fit.get("shuffle"):
             log.warning(
                 'the training labels look sorted and nothing shuffles them: a model learns little so; set "shuffle": true in '

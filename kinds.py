@@ -12,11 +12,16 @@ from typing import Any, TypeAlias
 from config import Settings
 from decoders import Decoder
 from federated_distributedClassicTraining import distributed_classic
+from federated_distributedIncrementalTraining import distributed_incremental
 from federated_mainTraining import Train, Trained
-from federated_singleClassicTraining import single_classic
-from federated_singleIncrementalTraining import single_incremental
+from federated_singleClassicTraining import FitOnBoth, single_classic
+from federated_singleIncrementalTraining import Labelled, single_incremental
+from protocol.messages import ModelMessage
 from reading import keep_labelled_stream, keep_unlabelled_stream, open_moving_stream, stream_memory
 from training.datasets import FitData
+from training.dialects import TrainableModel
+from training.fit import Epoch
+from training.pseudo_labels import fit_with_pseudo_labels
 from training.stopping import Stop
 from training.unlabelled import Unlabelled
 from transport.patience import Patience, awaited
@@ -39,45 +44,56 @@ class Kind:
 
 
 Start: TypeAlias = Callable[[Settings, Stop, ExitStack], Kind]
-Classic: TypeAlias = Callable[[Settings, Callable[[], FitData], Callable[[], Unlabelled] | None], Train]
-Incremental: TypeAlias = Callable[[Settings, Callable[[], MovingStream], Stop, int], Train]
+Classic: TypeAlias = Callable[[Settings, Callable[[], FitData], FitOnBoth | None], Train]
+Incremental: TypeAlias = Callable[[Settings, Callable[[], MovingStream], Stop, int, Labelled | None], Train]
 
 
 def _classic(kind: Classic, settings: Settings, stop: Stop, _stack: ExitStack) -> Kind:
     decoder = settings.decoder()
-    labelled = in_background("stream", lambda: keep_labelled_stream(settings, decoder, stop))
-    unlabelled = _read_unlabelled(settings, decoder, labelled, stop) if settings.unsupervised_stream else None
+    labelled, data = _read_labelled(settings, decoder, stop)
+    if settings.unsupervised_stream is None:
+        return Kind((labelled,), kind(settings, data, None))
+    unlabelled = in_background("unlabelled stream", lambda: keep_unlabelled_stream(settings, decoder, labelled.result(), stop))
 
-    def data() -> FitData:
-        return awaited(labelled, Patience("the labelled stream to be read", None))  # every wait of reading has its own limit
+    def fit_on_both(trainable: TrainableModel, data: FitData, message: ModelMessage, seed: int) -> list[Epoch]:
+        # What reading it fails with is told here: a model that is not trained on it needs it not.
+        def source() -> Unlabelled:
+            return awaited(unlabelled, Patience("the unlabelled stream to be read", None))
 
-    return Kind((labelled,), kind(settings, data, unlabelled))
+        return fit_with_pseudo_labels(trainable, data, source, message, seed)
 
-
-def _read_unlabelled(settings: Settings, decoder: Decoder, labelled: Future[FitData], stop: Stop) -> Callable[[], Unlabelled]:
-    """Read the unlabelled stream in the background, once the labelled one is there; returns what waits for it.
-
-    What reading it fails with is told to whoever waits: a model that is not trained on it needs it not.
-    """
-    stream = in_background("unlabelled stream", lambda: keep_unlabelled_stream(settings, decoder, labelled.result(), stop))
-    return lambda: awaited(stream, Patience("the unlabelled stream to be read", None))
+    return Kind((labelled,), kind(settings, data, fit_on_both))
 
 
 def _incremental(kind: Incremental, settings: Settings, stop: Stop, stack: ExitStack) -> Kind:
-    opened = in_background("stream", lambda: open_moving_stream(settings, stack))
+    opened = in_background("moving stream", lambda: open_moving_stream(settings, stack))
 
     def stream() -> MovingStream:
-        return awaited(opened, Patience("the stream to be opened", None))  # as above
+        return awaited(opened, Patience("the stream to be opened", None))  # every wait of opening has its own limit
 
     def answered(trained: Trained) -> None:
-        if trained.positions is not None:
-            stream().commit(trained.positions)
+        # Not open where no model has asked for it.
+        if trained.positions is not None and opened.done() and opened.exception() is None:
+            opened.result().commit(trained.positions)
 
-    return Kind((opened,), kind(settings, stream, stop, stream_memory(settings)), answered)
+    memory = stream_memory(settings)
+    if settings.unsupervised_stream is None:
+        return Kind((opened,), kind(settings, stream, stop, memory, None), answered)
+    decoder = settings.decoder()
+    labelled, data = _read_labelled(settings, decoder, stop)
+    return Kind((labelled,), kind(settings, stream, stop, memory, Labelled(data, decoder)), answered)
+
+
+def _read_labelled(settings: Settings, decoder: Decoder, stop: Stop) -> tuple[Future[FitData], Callable[[], FitData]]:
+    """Read the labelled stream in the background; returns that, and what waits for it."""
+    labelled = in_background("stream", lambda: keep_labelled_stream(settings, decoder, stop))
+    # Every wait of reading has its own limit.
+    return labelled, lambda: awaited(labelled, Patience("the labelled stream to be read", None))
 
 
 KINDS: dict[int, Start] = {
     1: partial(_classic, single_classic),
     2: partial(_incremental, single_incremental),
     3: partial(_classic, distributed_classic),
+    4: partial(_incremental, distributed_incremental),
 }

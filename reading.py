@@ -101,9 +101,19 @@ def open_moving_stream(settings: Settings, stack: ExitStack) -> MovingStream:
     if settings.bad_record_topic is not None:
         await_bad_record_topic(reader, settings.bad_record_topic, settings.answer_limit_s)
         bad_records = BadRecordTopic(reader, stack.enter_context(Writer(*of_data)), settings.bad_record_topic)
-    where = StreamPositions(reader, topics, settings.stream, settings.answer_limit_s)
+    variable, spec = settings.moving_stream
+    where = StreamPositions(reader, topics, spec, settings.answer_limit_s, variable)
     where.find(None)  # what is not there, or not allowed, is told before there is a model
-    return MovingStream(reader, where, settings.stream, settings.windows, settings.wait_limit_s, bad_records=bad_records)
+    return MovingStream(
+        reader,
+        where,
+        spec,
+        settings.windows,
+        settings.wait_limit_s,
+        bad_records=bad_records,
+        variable=variable,
+        needs_key=spec is settings.stream,
+    )
 
 
 def _keep(settings: Settings, wanted: _Wanted, keep: Callable[[Iterable[RecordBatch], Store, Sieve], T]) -> tuple[T, Counts]:

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from config import Settings
-from demo.device import Stream
 from demo.rounds import AnnouncedModel, Reply
 from ending import LastWords, Stopping
 from protocol.architecture import Dialect
@@ -53,19 +52,26 @@ def worker(federation: Federation, environment: Mapping[str, str]) -> Iterator[N
     ended.result(END_LIMIT_S)
 
 
-def streams(federation: Federation) -> tuple[Stream, dict[str, str]]:
-    """A labelled stream, and the variables for an unlabelled one beside it."""
+def job(federation: Federation, case: int, window: int = 50, *, is_semi: bool) -> dict[str, str]:
+    """The environment of a kind: 150 labelled digits, and 250 without labels beside them; a round of one window, if any."""
     digits = golden.samples()
     labelled = federation.write("RAW", Samples(digits.features[LABELLED], digits.labels[LABELLED]))
-    rest = digits.features[UNLABELLED]
-    unlabelled = federation.write("RAW", Samples(rest, np.zeros(len(rest), np.uint8)))
-    return labelled, {"UNSUPERVISED_TOPIC": unlabelled.spec}
+    changes = {"CASE": str(case)}
+    if is_semi:
+        rest = digits.features[UNLABELLED]
+        unlabelled = federation.write("RAW", Samples(rest, np.zeros(len(rest), np.uint8)))
+        changes["UNSUPERVISED_TOPIC"] = unlabelled.spec
+    if case == 4:
+        moving = "UNSUPERVISED_TOPIC" if is_semi else "DATA_TOPIC"
+        spec = (changes | {"DATA_TOPIC": labelled.spec})[moving]
+        changes |= {moving: spec.split(":")[0], "WINDOW_RECORDS": str(window), "ROUND_WINDOWS": "1"}
+    return federation.environment(labelled, **changes)
 
 
 def model_of(case: int, dialect: Dialect, epochs: int = 2, **settings: Any) -> AnnouncedModel:
     """A distributed model, or a single one, with some training settings."""
     model = announced(dialect=dialect, epochs=epochs)
-    if case == 3:
+    if case in {3, 4}:
         model = announced(chained(dialect), compiled=COMPILE_CHAINED, epochs=epochs)
         settings = {"N": 2} | settings
     return replace(model, training_settings={**model.training_settings, **settings})
@@ -81,37 +87,39 @@ def epochs_of(reply: Reply) -> int:
     return len(reply.metrics["training"]["loss"])
 
 
+KINDS = [(3, False), (4, False), (1, True), (3, True), (4, True)]
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize(("case", "is_semi"), [(3, False), (1, True), (3, True)])
+@pytest.mark.parametrize(("case", "is_semi"), KINDS)
 def test_a_federation_is_taken_part_in_to_its_last_round(
     federation: Federation, dialect: Dialect, case: int, *, is_semi: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    labelled, unlabelled = streams(federation)
+    environment = job(federation, case, is_semi=is_semi) | {"TEST_RATE": "0.1"}
     federation.cloud.create_topics()
-    environment = federation.environment(labelled, CASE=str(case), TEST_RATE="0.1", **(unlabelled if is_semi else {}))
     with worker(federation, environment):
-        rounds = list(federation.cloud.run(model_of(case, dialect, **(SEMI if is_semi else {})), rounds=3, clients=1))
+        rounds = list(federation.cloud.run(model_of(case, dialect, **(SEMI if is_semi else {})), rounds=2, clients=1))
     replies = [reply for one in rounds for reply in one.replies]
-    assert [reply.version for reply in replies] == [1, 2, -1]
-    assert [reply.num_data for reply in replies] == [150] * 3
+    assert [reply.version for reply in replies] == [1, -1]
+    assert [reply.num_data for reply in replies] == [50 if case == 4 and not is_semi else 150] * 2
     for reply in replies:
-        assert names_of(reply) == (CHAINED_NAMES if case == 3 else {"loss", "accuracy"})
-        assert epochs_of(reply) == (4 if is_semi else 2)  # those of the labelled fit and of a pass
+        assert names_of(reply) == ({"loss", "accuracy"} if case == 1 else CHAINED_NAMES)
+        assert epochs_of(reply) == (4 if is_semi else 2)  # those of the labelled fit, and of a pass or window
     assert caplog.text.count("model built") == 1
-    assert caplog.text.count("stream read records=") == (2 if is_semi else 1)
+    labelled_is_read, unlabelled_is_read = is_semi or case != 4, is_semi and case != 4  # whole, and once
+    assert caplog.text.count("stream read records=") == labelled_is_read + unlabelled_is_read
 
 
-@pytest.mark.parametrize(("case", "is_semi", "dialect"), [(3, False, KERAS_2), (1, True, KERAS_3), (3, True, KERAS_2)])
+@pytest.mark.parametrize(("case", "is_semi", "dialect"), [(3, False, KERAS_2), (1, True, KERAS_3), (4, True, KERAS_2)])
 def test_a_worker_killed_in_the_middle_does_the_round_again(
     federation: Federation, case: int, dialect: Dialect, *, is_semi: bool
 ) -> None:
-    labelled, unlabelled = streams(federation)
+    environment = job(federation, case, 250 if is_semi else 150, is_semi=is_semi)
     federation.cloud.create_topics()
-    environment = federation.environment(labelled, CASE=str(case), **(unlabelled if is_semi else {}))
     federation.cloud.announce(model_of(case, dialect, epochs=30, batch=4, **(SEMI if is_semi else {})), -1)
     killed = federation.start(environment, "killed")
-    killed.await_line("pseudo-labels pass=1/2 kept=250" if is_semi else "epoch 2/30")
+    killed.await_line(" kept=250 of=250 " if is_semi else "epoch 2/30")
     killed.send(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     federation.forget(killed)
@@ -119,16 +127,16 @@ def test_a_worker_killed_in_the_middle_does_the_round_again(
     [reply] = federation.cloud.collect(-1, clients=1)
     assert again.wait() == 0
     assert "round done" not in killed.log
-    assert epochs_of(reply) == (60 if is_semi else 30)
-    assert names_of(reply) == (CHAINED_NAMES if case == 3 else {"loss", "accuracy"})
+    assert (reply.num_data, epochs_of(reply)) == (150, 60 if is_semi else 30)
+    assert names_of(reply) == ({"loss", "accuracy"} if case == 1 else CHAINED_NAMES)
 
 
 def ended(federation: Federation, model: AnnouncedModel, **changes: str) -> Any:
     """What a worker in this process ends with, which is given a model for its last round."""
-    labelled, unlabelled = streams(federation)
+    environment = job(federation, 1, is_semi=True) | changes
     federation.cloud.create_topics()
     federation.cloud.announce(model, -1)
-    with worker(federation, federation.environment(labelled, **(unlabelled | changes))):
+    with worker(federation, environment):
         return federation.cloud.collect(-1, clients=1)
 
 

@@ -2,7 +2,7 @@
 
 import gc
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from tensorflow.python.eager import context
 
 import federated_singleIncrementalTraining
 from config import Settings
-from federated_mainTraining import Trained
-from federated_singleIncrementalTraining import silence_s, single_incremental
+from federated_distributedIncrementalTraining import distributed_incremental
+from federated_mainTraining import Train, Trained
+from federated_singleIncrementalTraining import Labelled, Windows, silence_s, single_incremental
 from KafkaModelEngine import KafkaModelEngine
 from protocol.architecture import Dialect
 from protocol.errors import BadRecordError, DataError, ModelError
@@ -23,8 +24,8 @@ from protocol.windows import Window
 from tests.support import golden
 from tests.support.environments import job
 from tests.support.messages import model_message
-from tests.support.models import DIALECTS, announced, classifier, compile_args
-from tests.support.streams import PLENTY
+from tests.support.models import CHAINED_ARGS, DIALECTS, announced, chained, classifier, compile_args
+from tests.support.streams import PLENTY, fit_data
 from tests.support.traces import count_traces
 from training.dialects import TrainableModel, load_keras
 from training.stopping import Stop
@@ -64,12 +65,17 @@ class Worker:
     """Trains rounds of one model."""
 
     def __init__(
-        self, dialect: Dialect, kwargs_fit: dict[str, Any] | None = None, model: Any = None, **environment: str
+        self,
+        dialect: Dialect,
+        kwargs_fit: dict[str, Any] | None = None,
+        model: Any = None,
+        args: dict[str, Any] | None = None,
+        **environment: str,
     ) -> None:
         self.settings = Settings.from_env(job(CASE="2", TOTAL_MSG="None", DATA_TOPIC="digits") | environment)
         settings = {"batch": 8, "kwargs_fit": {"epochs": 1} | (kwargs_fit or {}), "stream_timeout": 1500}
         self.message, arrays = announced(
-            model or classifier(dialect), training_settings=settings, model_compile_args=compile_args()
+            model or classifier(dialect), training_settings=settings, model_compile_args=args or compile_args()
         )
         self.engine = KafkaModelEngine(lambda _message: arrays)
         self.stop = Stop()
@@ -78,7 +84,7 @@ class Worker:
         return self.engine.load(self.message, SEED)
 
     def train(self, stream: Stream, trainable: TrainableModel | None = None, memory: int = PLENTY) -> Trained:
-        train = single_incremental(self.settings, lambda: stream, self.stop, memory)
+        train = single_incremental(self.settings, lambda: stream, self.stop, memory, None)
         return train(trainable or self.load(), self.message, SEED)
 
 
@@ -246,3 +252,65 @@ def test_a_round_that_is_told_to_stop_ends_in_its_fit() -> None:
 
     with pytest.raises(ModelError, match="the worker is to stop"):
         worker.train(Stopping(40, damaged=[3]))
+
+
+# Beside a bounded labelled stream, of the digits from 300 on, a moving one without labels.
+
+
+class Unlabelled(Stream):
+    """The same windows with keys that carry nothing."""
+
+    def windows(self, start: Positions | None, silence_s: float | None) -> Iterator[Window]:
+        for window in super().windows(start, silence_s):
+            yield Window([replace(batch, keys=[b""] * len(batch)) for batch in window.batches], window.positions)
+
+
+def semi_supervised(
+    worker: Worker, stream: Windows, kind: Callable[..., Train] = single_incremental, **settings: Any
+) -> Trained:
+    decoder = worker.settings.decoder()
+    keys, values = KEYS[300:], VALUES[300:]
+    samples = decoder.decode(RecordBatch("labelled", 0, range(100), keys, values))
+    labelled = Labelled(lambda: fit_data(samples, stop=worker.stop), decoder)
+    wanted = replace(worker.message.settings, **{"unsupervised": True} | settings)
+    train = kind(worker.settings, lambda: stream, worker.stop, PLENTY, labelled)
+    return train(worker.load(), replace(worker.message, settings=wanted), SEED)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_windows_without_labels_are_trained_on_beside_the_labelled_stream(dialect: Dialect) -> None:
+    worker = Worker(dialect, {"epochs": 2}, UNSUPERVISED_TOPIC="digits", DATA_TOPIC="labelled:0:0:100", TOTAL_MSG="100")
+    trained = semi_supervised(worker, Unlabelled(100, 80), confidence=0.0)
+    assert len(trained.metrics.training["loss"]) == 2 + 2 * 2
+    assert None not in trained.metrics.validation["loss"]
+    assert trained.num_data == 100
+    assert trained.positions == Positions({"digits": "id"}, {("digits", 0): 180})
+
+
+def test_the_position_moves_on_behind_windows_of_which_nothing_is_sure(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    worker = Worker(Dialect.KERAS_3, UNSUPERVISED_TOPIC="digits", DATA_TOPIC="labelled:0:0:100")
+    trained = semi_supervised(worker, Unlabelled(100, 80), confidence=1.0)
+    assert len(trained.metrics.training["loss"]) == 1
+    assert trained.positions == Positions({"digits": "id"}, {("digits", 0): 180})
+    assert "windows of which nothing was sure enough passed_over=2" in caplog.messages
+
+
+def test_a_model_that_does_not_ask_for_it_leaves_the_moving_stream_alone(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    worker = Worker(Dialect.KERAS_3, UNSUPERVISED_TOPIC="digits", DATA_TOPIC="labelled:0:0:100")
+    before = Positions({"digits": "id"}, {("digits", 0): 7})
+    worker.message = replace(worker.message, positions=before)
+    stream = Unlabelled(100)
+    trained = semi_supervised(worker, stream, unsupervised=False)
+    assert (len(trained.metrics.training["loss"]), trained.positions, stream.asked) == (1, before, [])
+    assert "UNSUPERVISED_TOPIC is set and training_settings.unsupervised is false" in caplog.text
+
+
+def test_a_distributed_model_is_trained_on_windows_too() -> None:
+    worker = Worker(Dialect.KERAS_3, model=chained(Dialect.KERAS_3), args=CHAINED_ARGS)
+    train = distributed_incremental(worker.settings, lambda: Stream(60, 40), worker.stop, PLENTY, None)
+    trained = train(worker.load(), worker.message, SEED)
+    assert {"edge_loss", "cloud_accuracy"} < set(trained.metrics.training) == set(trained.metrics.validation)
+    with pytest.raises(ModelError, match=r"^training_settings\.N: received 3 sub-models, and model_architecture has 2 outputs"):
+        train(worker.load(), replace(worker.message, settings=replace(worker.message.settings, outputs=3)), SEED)

@@ -207,8 +207,8 @@ def test_the_termination_message_is_kubernetes_own_where_none_is_named(tmp_path:
         ("CASE", "9", f"CASE='9' is no kind of training: give one of {KNOWN}"),
         (
             "CASE",
-            "4",
-            f"CASE='4' (distributed incremental) is a kind of training that this worker does not have: give one of {KNOWN}",
+            "5",
+            f"CASE='5' (single classic on a blockchain) is a kind of training that this worker does not have: give one of {KNOWN}",
         ),
         ("WINDOW_RECORDS", "0", "WINDOW_RECORDS='0' is no whole number above 0: give one, e.g. 100"),
         ("ROUND_WINDOWS", "1.5", "ROUND_WINDOWS='1.5' is no whole number above 0: give one, e.g. 100"),

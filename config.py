@@ -27,6 +27,7 @@ from variables import (
     Environment,
     Memory,
     count,
+    file,
     folder,
     limit,
     memory,
@@ -91,6 +92,7 @@ class Settings:
         data_memory: what the decoded stream may take in memory.
         spill_folder: where it is kept beyond that.
         allow_model_code: train models that carry code, Lambda layers above all.
+        liveness_file: whose modification time shows that the worker gets on; None = none.
     """
 
     cloud: Cluster
@@ -118,6 +120,7 @@ class Settings:
     data_memory: Memory
     spill_folder: Path
     allow_model_code: bool
+    liveness_file: Path | None
     log_level: str
 
     @classmethod
@@ -161,6 +164,7 @@ class Settings:
             data_memory=env.read("DATA_MEMORY_LIMIT", memory, default=DEFAULT_DATA_MEMORY),
             spill_folder=env.read("DATA_SPILL_FOLDER", folder, default=Path(env.text("TMPDIR") or "/tmp")),  # noqa: S108 - a default
             allow_model_code=env.read("ALLOW_MODEL_CODE", one_of("true", "false"), default="false") == "true",
+            liveness_file=env.read("LIVENESS_FILE", file, default=None),
             log_level=env.read("LOG_LEVEL", one_of(*LOG_LEVELS), default="INFO"),
         )
         if env.are_good("VALIDATION_RATE", "TEST_RATE") and validation_rate + test_rate >= 1:

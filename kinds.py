@@ -58,7 +58,7 @@ def _classic(kind: Classic, settings: Settings, stop: Stop, _stack: ExitStack) -
     def fit_on_both(trainable: TrainableModel, data: FitData, message: ModelMessage, seed: int) -> list[Epoch]:
         # What reading it fails with is told here: a model that is not trained on it needs it not.
         def source() -> Unlabelled:
-            return awaited(unlabelled, Patience("the unlabelled stream to be read", None))
+            return awaited(unlabelled, Patience("the unlabelled stream to be read", None, is_alive=False))
 
         return fit_with_pseudo_labels(trainable, data, source, message, seed)
 
@@ -69,7 +69,7 @@ def _incremental(kind: Incremental, settings: Settings, stop: Stop, stack: ExitS
     opened = in_background("moving stream", lambda: open_moving_stream(settings, stack))
 
     def stream() -> MovingStream:
-        return awaited(opened, Patience("the stream to be opened", None))  # every wait of opening has its own limit
+        return awaited(opened, Patience("the stream to be opened", None, is_alive=False))
 
     def answered(trained: Trained) -> None:
         # Not open where no model has asked for it.
@@ -87,8 +87,8 @@ def _incremental(kind: Incremental, settings: Settings, stop: Stop, stack: ExitS
 def _read_labelled(settings: Settings, decoder: Decoder, stop: Stop) -> tuple[Future[FitData], Callable[[], FitData]]:
     """Read the labelled stream in the background; returns that, and what waits for it."""
     labelled = in_background("stream", lambda: keep_labelled_stream(settings, decoder, stop))
-    # Every wait of reading has its own limit.
-    return labelled, lambda: awaited(labelled, Patience("the labelled stream to be read", None))
+    # Whatever reads or opens a stream has limits, and shows signs of life, of its own.
+    return labelled, lambda: awaited(labelled, Patience("the labelled stream to be read", None, is_alive=False))
 
 
 KINDS: dict[int, Start] = {

@@ -202,6 +202,21 @@ def folder(text: str) -> Path:
     return path
 
 
+def file(text: str) -> Path:
+    """A file that can be written to, or made."""
+    path = Path(text)
+    if path.is_dir():
+        raise ValueError("is a folder: name a file in it")
+    if not path.exists():
+        try:
+            folder(str(path.parent))
+        except ValueError as exc:
+            raise ValueError(f"cannot be made: {str(path.parent)!r} {exc}") from exc
+    elif not os.access(path, os.W_OK):
+        raise ValueError("is a file that this process may not write to: let it, or name another one")
+    return path
+
+
 def _number(text: str, wanted: str) -> float:
     try:
         return float(text)

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any
 
+import liveness
 from config import MACHINE_NAME, RETURN, Settings, quieten_tensorflow
 from ending import Stopping
 from federated_mainTraining import take_part
@@ -38,6 +39,7 @@ def run(stopping: Stopping) -> None:
     """
     settings = Settings.from_env()
     configure_logging(settings.log_level)
+    liveness.show_in(settings.liveness_file)
     log.info("settings %s", settings.summary())
     if settings.client_id_source == MACHINE_NAME:
         log.warning("FEDERATED_CLIENT_ID and HOSTNAME are not set: a second worker on this machine would be the same client")

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+import liveness
 from protocol.errors import ModelError, SpaceLackError, WorkerError
 from protocol.messages import ModelMessage
 from training.causes import cause
@@ -44,7 +45,9 @@ def fit(trainable: TrainableModel, data: FitData, message: ModelMessage, seed: i
     arguments = fit_arguments(message, trainable.model.fit, trainable.dialect.value)
     progress = _Progress(arguments, message.place)
     with told(trainable, data, message):
+        liveness.show()  # built; what comes before Keras is back from its first steps may take minutes, above all its trace
         _make_metrics(trainable, data, seed)
+        liveness.show()
         _fit(trainable, data, message, arguments, progress, seed)
     return progress.epochs
 
@@ -59,7 +62,8 @@ def evaluate(trainable: TrainableModel, data: FitData, message: ModelMessage) ->
         return None
     with told(trainable, data, message):
         samples = data.dataset(data.split.test, message.settings.batch, outputs=trainable.outputs)
-        tested: Epoch = trainable.model.evaluate(samples, verbose=0, return_dict=True, callbacks=_releasing(trainable, data))
+        callbacks = _between_steps(trainable, data)
+        tested: Epoch = trainable.model.evaluate(samples, verbose=0, return_dict=True, callbacks=callbacks)
     return tested
 
 
@@ -131,7 +135,7 @@ def _fit(
         shuffle=False,  # the pipeline does it, where it is asked for
         callbacks=[
             trainable.keras.callbacks.LambdaCallback(on_epoch_begin=progress.begin, on_epoch_end=progress.end),
-            *_releasing(trainable, data),
+            *_between_steps(trainable, data),
         ],
         **{"verbose": progress.verbose} | options,
     )
@@ -147,18 +151,21 @@ def steps_at_a_time(options: Mapping[str, Any]) -> int:
     return next(steps for steps in range(MOST_STEPS, 0, -1) if not any(count % steps for count in counts))
 
 
-def _releasing(trainable: TrainableModel, data: FitData) -> list[Any]:
-    """Callbacks that keep what is read of a spilled stream from piling up in this process; none where all is in memory."""
-    mapped = [stream for stream in data.streams if stream.maps]
-    if not mapped:
+def _between_steps(trainable: TrainableModel, data: FitData) -> list[Any]:
+    """Callbacks for what is due whenever Keras comes back from some steps; none where nothing is, since each costs time.
+
+    What is read of a spilled stream must not pile up in this process, and a sign of life is to be shown.
+    """
+    due = [*(stream.release for stream in data.streams if stream.maps), *([liveness.show] if liveness.is_shown() else [])]
+    if not due:
         return []
 
-    def release(*_step: Any, **_logs: Any) -> None:
-        for stream in mapped:
-            stream.release()
+    def do(*_step: Any, **_logs: Any) -> None:
+        for one in due:
+            one()
 
     callback = trainable.keras.callbacks.Callback()
-    callback.on_train_batch_end = callback.on_test_batch_end = release
+    callback.on_train_batch_end = callback.on_test_batch_end = do
     return [callback]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import liveness
 from protocol.messages import ModelMessage
 from protocol.records import Array
 from training.datasets import FitData
@@ -150,6 +151,7 @@ def confident(
             classes.append(probabilities.argmax(axis=1))
             largest.append(probabilities.max(axis=1))
             source.kept.release()
+            liveness.show()
     sure = np.concatenate(largest)
     kept = sure >= labelling.confidence
     return Confident(

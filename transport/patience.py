@@ -8,6 +8,7 @@ import time
 from concurrent.futures import Future, wait
 from typing import TypeVar
 
+import liveness
 from protocol.errors import LimitError
 
 log = logging.getLogger(__name__)
@@ -25,12 +26,14 @@ class Patience:
         what: what is waited for, to go after "waiting for".
         limit_s: the longest wait; None = without limit, or with one that whoever waits keeps.
         variable: the setting that the limit comes from.
+        is_alive: whether to wait is a sign of life; it is none of the work that is waited for, where that gives its own.
     """
 
-    def __init__(self, what: str, limit_s: float | None, variable: str = "WAIT_LIMIT_S") -> None:
+    def __init__(self, what: str, limit_s: float | None, variable: str = "WAIT_LIMIT_S", *, is_alive: bool = True) -> None:
         self._what = what
         self._limit_s = limit_s
         self._variable = variable
+        self._is_alive = is_alive
         self._since = time.monotonic()
         self._told = -math.inf
 
@@ -43,6 +46,8 @@ class Patience:
         now = time.monotonic()
         if self._limit_s is not None and now - self._since > self._limit_s:
             raise LimitError(f"{self._what} did not come within {self._limit_s:g} s; {self._variable} sets the limit")
+        if self._is_alive:
+            liveness.show()
         if now - self._told >= PROGRESS_EVERY_S:
             self._told = now
             log.info("waiting for %s seconds=%.0f", self._what, now - self._since)

@@ -12,6 +12,7 @@ from typing import Any, Self
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as ClientError
 
+import liveness
 from protocol.errors import AccessError, DataError, KafkaError, LimitError, WorkerError
 from protocol.positions import Partition
 from protocol.stream_spec import OffsetRange
@@ -201,6 +202,7 @@ class Reader:
     def _consume(self, consumer: Any, most: int, limit_s: float) -> tuple[list[Any], list[Any]]:
         """Records, and what stands among them and is none."""
         messages = consumer.consume(most, timeout=limit_s)
+        liveness.show()
         events: list[Any] = []
         if any(map(Message.error, messages)):  # one question to all: most have none
             events = [message for message in messages if message.error() is not None]

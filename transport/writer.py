@@ -14,6 +14,7 @@ from typing import Any, Self
 from confluent_kafka import KafkaError as ClientError
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
+import liveness
 from protocol.errors import FencedError, KafkaError, LimitError, WorkerError
 from transport.clients import FORBIDDEN, Cluster, Heard, librdkafka_producer_config
 from transport.interfaces import Copy
@@ -184,6 +185,7 @@ class Writer:
         """Wait until nothing is left to be acknowledged; the limit counts from the last record that was."""
         left, heard = len(self._producer), time.monotonic()
         while remaining := _serve(lambda: self._producer.flush(POLL_S)):
+            liveness.show()
             if remaining < left:
                 left, heard = remaining, time.monotonic()
                 continue

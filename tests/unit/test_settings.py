@@ -225,6 +225,12 @@ def test_the_termination_message_is_kubernetes_own_where_none_is_named(tmp_path:
             "/no/such/folder",
             "DATA_SPILL_FOLDER='/no/such/folder' is no folder: create it, or mount a volume there",
         ),
+        (
+            "LIVENESS_FILE",
+            "/no/such/alive",
+            "LIVENESS_FILE='/no/such/alive' cannot be made: '/no/such' is no folder: create it, or mount a volume there",
+        ),
+        ("LIVENESS_FILE", "/", "LIVENESS_FILE='/' is a folder: name a file in it"),
         ("ALLOW_MODEL_CODE", "yes", "ALLOW_MODEL_CODE='yes' is unknown: choose one of true, false"),
         (
             "FEDERATED_MODEL_ID",

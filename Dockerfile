@@ -1,14 +1,20 @@
 # The worker as Kafka-ML's backend starts it: without a shell in between, so that SIGTERM reaches Python, and not as root.
 FROM python:3.11.14-slim-bookworm
 
+# requirements-gpu.txt brings CUDA along.
+ARG REQUIREMENTS=requirements.txt
+
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     TF_CPP_MIN_LOG_LEVEL=2
 
 WORKDIR /usr/src/app
 
-COPY requirements.txt constraints.txt ./
-RUN python -m pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
+# Nothing is compiled, here or later: a quarter of TensorFlow is headers, and libclang is a compiler's.
+COPY requirements.txt requirements-gpu.txt constraints.txt ./
+RUN python -m pip install --no-cache-dir --disable-pip-version-check -r "$REQUIREMENTS" \
+    && python -m pip uninstall --yes --disable-pip-version-check libclang \
+    && rm -r "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tensorflow/include"
 
 COPY *.py ./
 COPY decoding ./decoding

@@ -25,10 +25,16 @@ class WorkerProcess:
     """`python federated_training.py` with an environment of its own; killed when the `with` is left."""
 
     def __init__(
-        self, environment: Mapping[str, str], log: Path, *, on_terminal: bool = False, arguments: Sequence[str] = WORKER
+        self,
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        on_terminal: bool = False,
+        program: str = sys.executable,
+        arguments: Sequence[str] = WORKER,
     ) -> None:
-        """Start none yet; `arguments` are Python's."""
-        self._arguments = arguments
+        """Start none yet; `arguments` are the program's."""
+        self._command = [program, *arguments]
         machine = {name: os.environ[name] for name in _MACHINE if name in os.environ}
         self._message = log.with_suffix(".message")
         self._environment = machine | {"TERMINATION_LOG": str(self._message)} | dict(environment)
@@ -43,7 +49,7 @@ class WorkerProcess:
         else:
             output = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._process = subprocess.Popen(  # noqa: S603 - what a test starts
-            [sys.executable, *self._arguments],
+            self._command,
             cwd=REPOSITORY,
             env=self._environment,
             stdin=subprocess.DEVNULL,

@@ -63,16 +63,18 @@ class FederatedKafkaMLAggregationSink:
         metrics: Metrics,
         num_data: int,
         positions: Positions | None = None,
-    ) -> OffsetRange:
+        mined: int | None = None,
+    ) -> bytes:
         """Answer a model.
 
         Args:
             arrays: in the order of the sender's `get_weights`.
             num_data: records of the stream.
             positions: of a moving stream behind the round.
+            mined: what a reply tells of the client's wallet, where there is a chain.
 
         Returns:
-            Where the arrays stand on the reply topic.
+            The reply, as it stands on the control topic; it says where the arrays are.
 
         Raises:
             AccessError: this client may not write there.
@@ -89,10 +91,9 @@ class FederatedKafkaMLAggregationSink:
             )
         # Never the log's end: after a transaction it lies one further, and the cloud waits for a record there.
         weights = OffsetRange(topic, PARTITION, offsets[0], offsets[-1] + 1)
-        self._send_reply(metrics, lambda kept: encode_reply(weights, message, kept, num_data, positions))
-        return weights
+        return self._send_reply(metrics, lambda kept: encode_reply(weights, message, kept, num_data, positions, mined))
 
-    def _send_reply(self, metrics: Metrics, encode: Callable[[Metrics], bytes]) -> None:
+    def _send_reply(self, metrics: Metrics, encode: Callable[[Metrics], bytes]) -> bytes:
         topic, key = self._federation.reply_control, self._federation.group.encode()
         limit = CONTROL_LIMIT_BYTES - RECORD_OVERHEAD_BYTES - len(key)
         reply = thin_to_fit(metrics, encode, limit)
@@ -101,3 +102,4 @@ class FederatedKafkaMLAggregationSink:
                 f"{topic} is gone, and a reply sent now would create it with the wrong limits: has the cloud ended?"
             )
         self._sender.send(topic, [(key, reply)])
+        return reply

@@ -185,7 +185,12 @@ def _finite(number: float | None) -> float | None:
 
 
 def encode_reply(
-    weights: OffsetRange, message: ModelMessage, metrics: Metrics, num_data: int, positions: Positions | None = None
+    weights: OffsetRange,
+    message: ModelMessage,
+    metrics: Metrics,
+    num_data: int,
+    positions: Positions | None = None,
+    mined: int | None = None,
 ) -> bytes:
     """The JSON value of the reply to a message.
 
@@ -193,6 +198,7 @@ def encode_reply(
         weights: where the reply's arrays stand, all acknowledged.
         num_data: records that were trained on, the weight of this client in the average.
         positions: of the moving stream behind the round.
+        mined: transactions of the client's wallet that a chain had before this reply; None where there is no chain.
     """
     reply = {
         "topic": str(weights),
@@ -203,6 +209,8 @@ def encode_reply(
     }
     if positions is not None:
         reply["positions"] = positions.as_json()
+    if mined is not None:
+        reply["mined"] = mined
     return json.dumps(reply, allow_nan=False).encode()
 
 
@@ -224,7 +232,12 @@ class Answer:
 
     def is_beside(self, message: ModelMessage) -> bool:
         """Whether it answers a message of the same control topic."""
-        return isinstance(self.answers, dict) and self.answers.get("topic_id") == message.topic_id
+        return self.topic_id == message.topic_id
+
+    @property
+    def topic_id(self) -> object:
+        """What tells the control topic, or the contract, that it answers a message of from all others."""
+        return self.answers.get("topic_id") if isinstance(self.answers, dict) else None
 
 
 def parse_answer(value: bytes | None) -> Answer:
@@ -236,6 +249,43 @@ def parse_answer(value: bytes | None) -> Answer:
     if not isinstance(reply, dict):
         return Answer()
     return Answer(reply.get("version"), reply.get("answers"), parse_positions(reply.get("positions")))
+
+
+@checked_dataclass(frozen=True, config=_STRICT)
+class _OwnWire:
+    topic: Annotated[str, Field(min_length=1, max_length=MAX_SPEC_LENGTH)]
+    metrics: dict[str, Any]
+    num_data: Annotated[int, Field(ge=0)]
+    mined: Annotated[int, Field(ge=0)] = 0
+
+
+_OWN_WIRE = TypeAdapter(_OwnWire)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnReply:
+    """A reply that this client has given, as it stands on Kafka.
+
+    Attributes:
+        spec: where its arrays are, as a stream spec.
+        metrics: as its JSON has them.
+        mined: as `encode_reply` has it; 0 where it is not told.
+    """
+
+    spec: str
+    metrics: Mapping[str, Any]
+    num_data: int
+    mined: int
+    answer: Answer
+
+
+def read_own_reply(value: bytes | None) -> OwnReply | None:
+    """Read the value of a reply that has this client's key; None for what is none."""
+    try:
+        reply = _OWN_WIRE.validate_json(value or b"")
+    except ValidationError:
+        return None
+    return OwnReply(reply.topic, reply.metrics, reply.num_data, reply.mined, parse_answer(value))
 
 
 def _answers(message: ModelMessage) -> dict[str, str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from protocol.messages import ModelMessage, parse_answer
+from protocol.messages import ModelMessage, OwnReply, parse_answer, read_own_reply
 from protocol.positions import Positions
 from protocol.stream_spec import OffsetRange
 from protocol.topics import Federation
@@ -40,6 +40,7 @@ class ReplyLog:
     def __init__(self, open_reader: Callable[[], AbstractContextManager[LogReader]], federation: Federation) -> None:
         self._open_reader = open_reader
         self._topic = federation.reply_control
+        self._arrays = f"{federation.reply_data}:{PARTITION}:"
         self._key = federation.group.encode()
 
     def look(self, message: ModelMessage) -> Replied:
@@ -49,12 +50,20 @@ class ReplyLog:
         stream goes on behind that reply.
         """
         found = Replied()
+        for answer in map(parse_answer, self._values()):
+            if answer.is_beside(message):
+                found = Replied(found.is_answered or answer.is_to(message), answer.positions or found.positions)
+        return found
+
+    def own(self) -> list[OwnReply]:
+        """All that this client has replied, in the order in which it did; what does not name its own arrays is none."""
+        replies = map(read_own_reply, self._values())
+        return [reply for reply in replies if reply is not None and reply.spec.startswith(self._arrays)]
+
+    def _values(self) -> Iterator[bytes | None]:
         with self._open_reader() as reader:
             if PARTITION not in reader.partitions(self._topic):
-                return found
+                return
             low, high = reader.bounds(self._topic, PARTITION)
             for records in reader.read(OffsetRange(self._topic, PARTITION, low, high)):
-                for answer in (parse_answer(record.value()) for record in records if record.key() == self._key):
-                    if answer.is_beside(message):
-                        found = Replied(found.is_answered or answer.is_to(message), answer.positions or found.positions)
-        return found
+                yield from (record.value() for record in records if record.key() == self._key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import socket
 import time
 import uuid
@@ -459,6 +460,26 @@ def test_a_reply_that_was_not_committed_is_seen_by_whoever_reads_uncommitted(
     assert of_other.look(message) == Replied()
 
 
+def test_a_clients_own_replies_are_read_again_in_their_order(kafka: AnyKafka, topic: str) -> None:
+    federation, metrics = Federation(topic, "c1"), Metrics(training={"loss": [0.5]}, validation={"loss": [None]})
+    kafka.create(federation.reply_control)
+    messages = [replace(model_message(version=version), topic_id="7:0xC") for version in (3, 4)]
+    sink = FederatedKafkaMLAggregationSink(kafka.sender, kafka.topics, federation)
+    for mined, message in enumerate(messages):
+        sink.send([np.zeros(3)], message, metrics, 400, mined=mined)
+    key = federation.group.encode()
+    elsewhere = {"topic": "others:0:0:1", "version": 4, "metrics": {}, "num_data": 1, "answers": {}}
+    for odd in (b"{", b'{"version": 4}', json.dumps(elsewhere).encode()):  # forged, or another program's
+        kafka.sender.send(federation.reply_control, [(key, odd)])
+    replies = ReplyLog(lambda: nullcontext(kafka.reader(topic)), federation).own()
+    assert [[reply.answer.is_to(message) for message in messages] for reply in replies] == [[True, False], [False, True]]
+    assert [(reply.spec, reply.mined, reply.answer.topic_id, reply.num_data) for reply in replies] == [
+        (f"{federation.reply_data}:0:0:1", 0, "7:0xC", 400),
+        (f"{federation.reply_data}:0:1:2", 1, "7:0xC", 400),
+    ]
+    assert replies[0].metrics == {"training": {"loss": [0.5]}, "validation": {"loss": [None]}}
+
+
 def test_a_transaction_that_brokers_do_not_let_last_so_long_is_named(bootstrap: str) -> None:
     cluster = Cluster("test", "KAFKA_BOOTSTRAP", bootstrap)
     with (
@@ -531,7 +552,7 @@ def test_arrays_around_and_above_the_contracts_limit_travel(bootstrap: str, topi
         array = np.zeros(size, np.uint8)
         sink.prepare(array.nbytes)
         metrics = Metrics(training={"loss": [0.5]}, validation={"loss": [0.5]})
-        assert sink.send([array], model_message(), metrics, 1) == OffsetRange(federation.reply_data, 0, 0, 1)
+        assert json.loads(sink.send([array], model_message(), metrics, 1))["topic"] == f"{federation.reply_data}:0:0:1"
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])

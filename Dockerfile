@@ -17,6 +17,7 @@ RUN python -m pip install --no-cache-dir --disable-pip-version-check -r "$REQUIR
     && rm -r "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tensorflow/include"
 
 COPY *.py ./
+COPY blockchain ./blockchain
 COPY decoding ./decoding
 COPY protocol ./protocol
 COPY training ./training

@@ -17,13 +17,12 @@ from pydantic import SecretStr
 from transport.clients import Cluster
 from transport.security import Sasl, Security, Tls
 from transport.tokens import TOKEN, Given, Tokens, TokenServer
-from variables import Environment
+from variables import FILE, Environment
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 
-# Each of these may also be given as a file, by a variable with this at its end.
-FILE = "_FILE"
+# Each of these may also be given as a file, by a variable with FILE at its end.
 BY_TLS = ("SSL_CA", "SSL_CERTIFICATE", "SSL_KEY", "SSL_KEY_PASSWORD")
 BY_PASSWORD = ("SASL_USERNAME", "SASL_PASSWORD")
 BY_TOKEN = ("SASL_TOKEN",)

@@ -11,7 +11,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from clusters import read_cluster
 from decoders import DECODERS, Decoder, InputConfigError, make_decoder
@@ -38,6 +38,9 @@ from variables import (
     transaction_seconds,
 )
 
+if TYPE_CHECKING:
+    from blockchain.settings import Chain
+
 Delivery = Literal["exactly-once", "at-least-once"]
 
 KIND_NAMES = {
@@ -47,8 +50,8 @@ KIND_NAMES = {
     4: "distributed incremental",
     5: "single classic on a blockchain",
 }
-KINDS_BUILT = (1, 2, 3, 4)
 MOVING = (2, 4)  # kinds that train on what arrives
+BLOCKCHAIN = 5
 
 DEFAULT_WAIT_LIMIT_S = 604_800.0  # a week: federations rest for hours, and over weekends
 DEFAULT_ANSWER_LIMIT_S = 120.0
@@ -79,6 +82,7 @@ class Settings:
         validation_rate, test_rate: shares of the stream in [0, 1).
         total_msg: records that the stream is announced to have; None where it has no end.
         case: kind of training, a key of KIND_NAMES.
+        chain: the blockchain that rounds come from; None with every kind but that.
         wait_limit_s: longest wait for what may come later (the cloud's topics, the next model); None = no limit.
         answer_limit_s: longest wait for what must be there (a broker's answer, announced weights, offsets of the stream).
         load_limit_s: longest wait for TensorFlow, which loads from the image's disk.
@@ -107,6 +111,7 @@ class Settings:
     test_rate: float
     total_msg: int | None
     case: int
+    chain: Chain | None
     wait_limit_s: float | None
     answer_limit_s: float
     load_limit_s: float
@@ -138,6 +143,8 @@ class Settings:
         test_rate = env.read("TEST_RATE", share, default=0.0)
         stream = env.read("DATA_TOPIC", _spec, remedy="the stream spec, e.g. digits:0:0:313")
         unsupervised_stream = env.read("UNSUPERVISED_TOPIC", _spec, default=None)
+        case = env.read("CASE", _case, default=1)
+        answer_limit_s = env.read("ANSWER_LIMIT_S", seconds, default=DEFAULT_ANSWER_LIMIT_S)
         settings = cls(
             cloud=read_cluster(env, "cloud", CLOUD),
             data=read_cluster(env, "edge", EDGE),
@@ -150,9 +157,10 @@ class Settings:
             validation_rate=validation_rate,
             test_rate=test_rate,
             total_msg=_total(env),
-            case=env.read("CASE", _case, default=1),
+            case=case,
+            chain=_chain(env, answer_limit_s) if case == BLOCKCHAIN else None,
             wait_limit_s=_wait_limit(env),
-            answer_limit_s=env.read("ANSWER_LIMIT_S", seconds, default=DEFAULT_ANSWER_LIMIT_S),
+            answer_limit_s=answer_limit_s,
             load_limit_s=env.read("LOAD_LIMIT_S", seconds, default=DEFAULT_LOAD_LIMIT_S),
             delivery=env.read("DELIVERY", one_of(*DELIVERIES), default=DELIVERIES[0]),
             cloud_isolation=env.read("CLOUD_ISOLATION", one_of(*ISOLATIONS), default=READ_UNCOMMITTED),
@@ -199,6 +207,7 @@ class Settings:
             f"bad_records_limit={self.bad_records_limit:g} non_finite={self.non_finite} "
             f"{moving if self.case in MOVING else ''}"
             f"cloud={self.cloud.security} edge={self.data.security}"
+            + ("" if self.chain is None else f" contract={self.chain.contract} wallet={self.chain.wallet}")
         )
 
     @property
@@ -243,6 +252,12 @@ def _federation(env: Environment) -> tuple[Federation, str]:
         named = f"FEDERATED_MODEL_ID='{shown(model_id)}' with client id '{shown(federation.client_id)}' ({source})"
         env.note("FEDERATED_MODEL_ID", f"{named}: {exc}")
     return federation, source
+
+
+def _chain(env: Environment, answer_limit_s: float) -> Chain:
+    from blockchain.settings import read_chain  # noqa: PLC0415 - web3 with it, which no other kind is to wait for
+
+    return read_chain(env, answer_limit_s)
 
 
 def _wait_limit(env: Environment) -> float | None:
@@ -323,9 +338,7 @@ def _format(text: str) -> str:
 
 
 def _case(text: str) -> int:
-    known = ", ".join(f"{number} ({name})" for number, name in KIND_NAMES.items() if number in KINDS_BUILT)
     if not WHOLE.fullmatch(text) or int(text) not in KIND_NAMES:
+        known = ", ".join(f"{number} ({name})" for number, name in KIND_NAMES.items())
         raise ValueError(f"is no kind of training: give one of {known}")
-    if int(text) not in KINDS_BUILT:
-        raise ValueError(f"({KIND_NAMES[int(text)]}) is a kind of training that this worker does not have: give one of {known}")
     return int(text)

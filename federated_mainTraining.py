@@ -1,7 +1,7 @@
 """The rounds of a federation, the same for every kind of training.
 
 Who owns what:
-    where rounds come from, and which are answered    Rounds      transport.control.ControlTopic
+    where rounds come from, and which are answered    Rounds      transport.control.ControlTopic, or a blockchain's contract
     a message and its weights → a compiled model      Engine      KafkaModelEngine
     a model and the samples of its round → a fit      Train       federated_singleClassicTraining
     weights and metrics → a reply                     Sink        FederatedKafkaMLAggregationSink
@@ -126,7 +126,7 @@ def take_part(  # noqa: PLR0913 - the parts of a round
             log.warning("%s; the weights go back as they came, with num_data=0", exc)
             arrays, num_data = engine.received(message), 0
         if not rounds.stands(message):
-            log.warning("round dropped version=%d: its federation is gone, and another may be there by now", message.version)
+            log.warning("round dropped version=%d: its federation is gone, or has gone on without this reply", message.version)
             continue
         with sink.transaction():
             sink.send(arrays, message, trained.metrics, num_data, trained.positions)
@@ -142,7 +142,7 @@ def take_part(  # noqa: PLR0913 - the parts of a round
         answered(trained)
         if message.is_last:
             return count
-    log.info("the last round of the federation was answered before; nothing newer is announced")
+    log.info("the last round of the federation was answered before, or is over; nothing newer is announced")
     return count
 
 

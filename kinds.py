@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -27,6 +28,8 @@ from training.unlabelled import Unlabelled
 from transport.patience import Patience, awaited
 from transport.windows import MovingStream
 from utils import in_background
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +94,16 @@ def _read_labelled(settings: Settings, decoder: Decoder, stop: Stop) -> tuple[Fu
     return labelled, lambda: awaited(labelled, Patience("the labelled stream to be read", None, is_alive=False))
 
 
+def _on_a_blockchain(settings: Settings, stop: Stop, stack: ExitStack) -> Kind:
+    if settings.unsupervised_stream is not None:
+        log.warning("UNSUPERVISED_TOPIC is set, and not read: a federation on a blockchain trains on labelled streams alone")
+    return _classic(single_classic, replace(settings, unsupervised_stream=None), stop, stack)
+
+
 KINDS: dict[int, Start] = {
     1: partial(_classic, single_classic),
     2: partial(_incremental, single_incremental),
     3: partial(_classic, distributed_classic),
     4: partial(_incremental, distributed_incremental),
+    5: _on_a_blockchain,
 }

@@ -30,7 +30,11 @@ _QUIET_LOGGERS = {
     "avro": logging.WARNING,
     "absl": logging.WARNING,
     "h5py": logging.WARNING,
+    "web3": logging.WARNING,
+    "urllib3": logging.WARNING,
 }
+# Below, they show addresses and requests whole, with the keys in them.
+_LOUDEST = {"web3": logging.INFO, "urllib3": logging.INFO}
 
 
 def configure_logging(level: str) -> None:
@@ -41,7 +45,7 @@ def configure_logging(level: str) -> None:
     handler.setFormatter(_OneLine(LOG_FORMAT))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name, least in _QUIET_LOGGERS.items():
-        logging.getLogger(name).setLevel(logging.NOTSET if level == "DEBUG" else least)
+        logging.getLogger(name).setLevel(_LOUDEST.get(name, logging.NOTSET) if level == "DEBUG" else least)
 
 
 @final

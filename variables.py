@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes' default terminationMessagePath
 MAX_SHOWN = 100  # characters of a wrong value
 MAX_LIMIT_S = 31_536_000.0  # a year
+FILE = "_FILE"  # at the end of a variable that names a file, which holds what the variable would
 MAX_TRANSACTION_LIMIT_S = 2_147_483  # 24 days
 MAX_SECRET_BYTES = 1_048_576  # of a file; the certificates of a system have a quarter of it
 WHOLE = re.compile(r"[0-9]{1,18}")

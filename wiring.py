@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any
@@ -10,16 +11,17 @@ from typing import Any
 import liveness
 from config import MACHINE_NAME, RETURN, Settings, quieten_tensorflow
 from ending import Stopping
-from federated_mainTraining import take_part
+from federated_blockchainSingleClassicTraining import join_contract
+from federated_mainTraining import Rounds, Sink, take_part
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from KafkaModelEngine import KafkaModelEngine
 from kinds import KINDS
-from protocol.errors import KafkaError, LimitError
+from protocol.errors import ChainError, KafkaError, LimitError
 from protocol.messages import ModelMessage
 from protocol.records import Array
 from training.stopping import Stop
 from transport.admin import Admin
-from transport.clients import READ_COMMITTED
+from transport.clients import READ_COMMITTED, Isolation
 from transport.control import ControlTopic, Delivery
 from transport.patience import Patience, awaited
 from transport.reader import Reader
@@ -76,28 +78,41 @@ def federate(settings: Settings, stopping: Stopping) -> None:
             reader = stack.enter_context(Reader(settings.cloud, federation.group, settings.answer_limit_s))
             admin = stack.enter_context(Admin(settings.cloud, federation.group, settings.answer_limit_s))
             writer = stack.enter_context(_writer(settings, reader))
-            control = ControlTopic(
-                reader,
-                admin,
-                federation,
-                settings.wait_limit_s,
-                delivery=_delivery(settings, reader, writer),
-                meanwhile=lambda: _check(tensorflow, *kind.streams),
-            )
-            stack.callback(_tell_skipped, control)
-            rounds = take_part(
-                rounds=control,
+            rounds, sink = _ends(settings, stack, reader, admin, writer, lambda: _check(tensorflow, *kind.streams))
+            count = take_part(
+                rounds=rounds,
                 engine=KafkaModelEngine(weights, memory_bytes=memory_bytes(), allows_code=settings.allow_model_code),
                 train=kind.train,
-                sink=FederatedKafkaMLAggregationSink(writer, admin, federation),
+                sink=sink,
                 client=federation.group,
                 returns_received=settings.non_finite == RETURN,
                 answered=kind.answered,
             )
-        except (KafkaError, LimitError):
+        except (KafkaError, ChainError, LimitError):
             _check(tensorflow, *kind.streams)  # a fault of theirs came first, and may be one that no restart mends
             raise
-    log.info("federation done rounds=%d", rounds)
+    log.info("federation done rounds=%d", count)
+
+
+def _ends(
+    settings: Settings, stack: ExitStack, reader: Reader, admin: Admin, writer: Writer, meanwhile: Callable[[], None]
+) -> tuple[Rounds, Sink]:
+    """Where rounds come from, and where replies go."""
+    sink = FederatedKafkaMLAggregationSink(writer, admin, settings.federation)
+    if settings.chain is not None:
+        # A reply that was not committed is none: what a contract is told of has to be there for every reader.
+        replies = ReplyLog(_opener(settings, READ_COMMITTED), settings.federation)
+        return join_contract(settings, settings.chain, reader, replies, sink, meanwhile)
+    control = ControlTopic(
+        reader,
+        admin,
+        settings.federation,
+        settings.wait_limit_s,
+        delivery=_delivery(settings, reader, writer),
+        meanwhile=meanwhile,
+    )
+    stack.callback(_tell_skipped, control)
+    return control, sink
 
 
 def _writer(settings: Settings, reader: Reader) -> Writer:
@@ -113,14 +128,16 @@ def _writer(settings: Settings, reader: Reader) -> Writer:
 
 
 def _delivery(settings: Settings, reader: Reader, writer: Writer) -> Delivery:
-    def open_reader() -> Reader:
-        return Reader(settings.cloud, settings.federation.group, settings.answer_limit_s, settings.cloud_isolation)
-
+    replies = ReplyLog(_opener(settings, settings.cloud_isolation), settings.federation)
     if settings.delivery == "at-least-once":
-        return Delivery(reader, ReplyLog(open_reader, settings.federation).look)
+        return Delivery(reader, replies.look)
     if settings.cloud_isolation == READ_COMMITTED:
         return Delivery(writer)  # a reply that it has read is committed, and so is the offset
-    return Delivery(writer, ReplyLog(open_reader, settings.federation).look)
+    return Delivery(writer, replies.look)
+
+
+def _opener(settings: Settings, isolation: Isolation) -> Callable[[], Reader]:
+    return lambda: Reader(settings.cloud, settings.federation.group, settings.answer_limit_s, isolation)
 
 
 def _check(*works: Future[Any]) -> None:

@@ -15,7 +15,8 @@ MAY_IMPORT = {
     "transport": {"liveness", "protocol"},
     "training": {"liveness", "protocol"},
     "sieve": {"decoders", "protocol"},
-    "config": {"clusters", "decoders", "protocol", "sieve", "transport.clients", "variables"},
+    "blockchain": {"protocol", "transport.patience", "variables"},
+    "config": {"blockchain.settings", "clusters", "decoders", "protocol", "sieve", "transport.clients", "variables"},
     "clusters": {"transport.clients", "transport.security", "transport.tokens", "variables"},
     "variables": set(),
     "liveness": set(),
@@ -71,9 +72,19 @@ MAY_IMPORT = {
         "transport",
         "utils",
     },
+    "federated_blockchainSingleClassicTraining": {
+        "blockchain",
+        "config",
+        "FederatedKafkaMLAggregationSink",
+        "protocol",
+        "transport.interfaces",
+        "transport.patience",
+        "transport.replies",
+    },
 }
 KAFKA_CLIENTS = {"kafka", "confluent_kafka"}
 TENSORFLOW = {"tensorflow", "keras", "tf_keras"}
+WEB3 = {"web3", "requests", "eth_account", "eth_utils"}
 ENTRY = {"federated_training", "wiring"}  # these bring all rooms together
 FILES = [
     path
@@ -87,13 +98,13 @@ def room(path: Path) -> str:
 
 
 def imported(path: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
-    return names
+    return {name for node in ast.walk(ast.parse(path.read_text())) for name in imported_by(node)}
+
+
+def imported_by(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    return {node.module or ""} if isinstance(node, ast.ImportFrom) else set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -112,6 +123,14 @@ def test_kafka_clients_stay_in_the_transport_and_keras_in_training(path: Path) -
         assert not names & KAFKA_CLIENTS
     if room(path) not in {"training", "utils"}:
         assert not names & TENSORFLOW
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_web3_stays_in_the_blockchain_which_nothing_else_imports_before_it_is_needed(path: Path) -> None:
+    if room(path) != "blockchain":
+        assert not {name.split(".")[0] for name in imported(path)} & WEB3
+        at_once = {name.split(".")[0] for node in ast.parse(path.read_text()).body for name in imported_by(node)}
+        assert "blockchain" not in at_once
 
 
 def test_the_environment_is_touched_by_the_settings_alone() -> None:

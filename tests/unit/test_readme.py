@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import protocol.errors
+from blockchain.node import REQUEST_LIMIT_S as NODE_LIMIT_S
+from blockchain.settings import DEFAULT_RECEIPT_LIMIT_S
 from clusters import BY_SASL, BY_TLS, PROTOCOLS
 from config import (
     CLOUD,
@@ -40,7 +42,7 @@ def first_column(heading: str) -> list[str]:
 
 
 def test_every_variable_that_is_read_stands_in_the_table() -> None:
-    source = (ROOT / "config.py").read_text() + (ROOT / "variables.py").read_text()
+    source = "".join((ROOT / name).read_text() for name in ("config.py", "variables.py", "blockchain/settings.py"))
     read = set(re.findall(r'"([A-Z][A-Z_]+)"', source)) - {
         "TF_CPP_MIN_LOG_LEVEL",
         "HOSTNAME",
@@ -110,10 +112,11 @@ def test_every_setting_of_a_wait_stands_in_the_table_of_waits_with_its_default()
         ("TRANSACTION_LIMIT_S", f"{DEFAULT_TRANSACTION_LIMIT_S:g} s"),
         ("WINDOW_LIMIT_S", f"{DEFAULT_WINDOW_LIMIT_S:g} s"),
         ("ROUND_LIMIT_S", f"{DEFAULT_ROUND_LIMIT_S:g} s"),
+        ("ETH_RECEIPT_LIMIT_S", f"{DEFAULT_RECEIPT_LIMIT_S:g} s"),
     }
     assert DEFAULT_WAIT_LIMIT_S == 7 * 24 * 3600
     assert {default for setting, default in told if setting == "fixed"} == {
-        f"{limit:g} s" for limit in (STOP_LIMIT_S, CLOSE_LIMIT_S, ABORT_LIMIT_S, REQUEST_LIMIT_S, TOKEN_LIMIT_S)
+        f"{limit:g} s" for limit in (STOP_LIMIT_S, CLOSE_LIMIT_S, ABORT_LIMIT_S, REQUEST_LIMIT_S, TOKEN_LIMIT_S, NODE_LIMIT_S)
     }
 
 

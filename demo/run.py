@@ -23,6 +23,7 @@ KINDS = {
     "incremental": "demo.incremental",
     "distributed": "demo.distributed",
     "semi-supervised": "demo.semi_supervised",
+    "blockchain": "demo.blockchain",
 }
 
 

@@ -36,7 +36,7 @@ class Federation:
         self._stack = stack
         self._workers: list[WorkerProcess] = []
         self.checks: list[Callable[[], object]] = []  # called while replies are awaited
-        self.cloud = stack.enter_context(Cloud(bootstrap, self.model_id, meanwhile=self._check))
+        self.cloud = stack.enter_context(Cloud(bootstrap, self.model_id, meanwhile=self.check))
 
     def write(self, input_format: str = "RAW", samples: Samples | None = None, **options: Any) -> Stream:
         """Write a labelled stream to a topic of its own; the first 400 digits where no samples are given."""
@@ -72,7 +72,8 @@ class Federation:
         """Expect nothing more of a worker: while replies are awaited, it may end as it likes."""
         self._workers.remove(worker)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Fail where a worker that is not forgotten has ended with an error."""
         for worker in self._workers:
             worker.check()
         for check in self.checks:

@@ -1,0 +1,72 @@
+"""Single classic training on a blockchain (CASE 5): as `demo.classic`, and rounds and replies go by a smart contract.
+
+The chain is a real EVM behind JSON-RPC, the contract demo/federation.vy. One worker signs with its wallet's key, for the other
+the node does.
+"""
+
+from __future__ import annotations
+
+from sklearn.model_selection import train_test_split
+
+from demo.chain import chain
+from demo.classic import (
+    GOOD_ACCURACY,
+    HELD_OUT_RATE,
+    ROUNDS,
+    SPLIT_SEED,
+    TRAINING_SETTINGS,
+    VALIDATION_RATE,
+    write_digits,
+)
+from demo.datasets import load
+from demo.evaluator import Evaluator
+from demo.models import digits_model
+from demo.stage import HEAD, ROW, Outcome, held_out_accuracy, say, stage, table_rows
+
+
+def run(dialect: str) -> Outcome:
+    """Run the demo.
+
+    Args:
+        dialect: a key of LIBRARIES, the Keras that the cloud speaks.
+
+    Raises:
+        DemoError: something failed; everything has been ended and removed by then.
+    """
+    digits, labels = load("digits")
+    split = train_test_split(digits, labels, test_size=HELD_OUT_RATE, stratify=labels, random_state=SPLIT_SEED)
+    train, held_out, train_labels, held_out_labels = split
+    vectors = held_out.reshape(len(held_out), -1)
+    with stage() as here, chain() as node:
+        model = digits_model(dialect)
+        announced = here.announced(model, dialect, TRAINING_SETTINGS, ROUNDS)
+        evaluator = Evaluator(node.url, here.cloud, announced, meanwhile=here.workers.check)
+        say(f"chain listens on {node.url}, contract {evaluator.address}")
+        wallets = list(node.wallets().items())[1:]  # the first is the evaluator's
+        names = {}
+        for at, (name, stream) in enumerate(write_digits(here.bootstrap, here.model_id, train, train_labels).items()):
+            wallet, key = wallets[at]
+            names[wallet] = name
+            say(f"device {name} wrote {stream.total} digits as {stream.input_format} to {stream.spec}")
+            here.start_worker(
+                name,
+                stream,
+                validation_rate=VALIDATION_RATE,
+                CASE="5",
+                ETH_RPC_URL=node.url,
+                ETH_CONTRACT_ADDRESS=evaluator.address,
+                ETH_CONTRACT_ABI=evaluator.abi,
+                ETH_WALLET_ADDRESS=wallet,
+                ETH_POLL_S="0.5",
+                **({} if at else {"ETH_WALLET_KEY": key}),
+            )
+        print(ROW.format(*HEAD))
+        accuracy = 0.0
+        for one in evaluator.run(rounds=ROUNDS, clients=len(names)):
+            accuracy = held_out_accuracy(model, one.arrays, vectors, held_out_labels)
+            print("\n".join(table_rows(one.version, one, names, accuracy)), flush=True)
+        here.end()
+    fault = None
+    if accuracy < GOOD_ACCURACY:
+        fault = f"that is less than the {GOOD_ACCURACY:.0%} that this model and these data reach"
+    return Outcome(f"global model: {accuracy:.2%} of the held-out digits right, in {ROUNDS} rounds on a chain", fault)

@@ -91,7 +91,10 @@ class Worker:
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_round_reports_the_epochs_of_all_windows_in_order(dialect: Dialect) -> None:
     worker = Worker(dialect, {"epochs": 2})
-    trained = worker.train(Stream(100, 80, 100))
+    worker.message = replace(worker.message, positions=Positions({"digits": "id"}, {("digits", 0): 0}))
+    stream = Stream(100, 80, 100)
+    trained = worker.train(stream)
+    assert stream.asked == [(worker.message.positions, 1.5)]
     losses = trained.metrics.training["loss"]
     assert len(losses) == 6
     assert None not in trained.metrics.validation["loss"]
@@ -111,9 +114,8 @@ def test_the_optimizer_goes_on_from_window_to_window_and_begins_anew_in_each_rou
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("kwargs", [{}, {"shuffle": True}])
-def test_a_round_that_is_done_again_with_the_same_windows_is_the_same(dialect: Dialect, kwargs: dict[str, Any]) -> None:
-    worker = Worker(dialect, kwargs)
+def test_a_round_that_is_done_again_with_the_same_windows_is_the_same(dialect: Dialect) -> None:
+    worker = Worker(dialect, {"shuffle": True})
     first, again = (worker.train(Stream(60, 40)) for _ in range(2))
     assert first == again
 
@@ -139,7 +141,7 @@ def test_the_model_is_tested_at_the_end_on_the_last_window_that_has_a_test_part(
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("kwargs", [{}, {"shuffle": True}, {"steps_per_epoch": 2}, {"epochs": 0}])
+@pytest.mark.parametrize("kwargs", [{}, {"shuffle": True, "steps_per_epoch": 2}, {"epochs": 0}])
 def test_all_windows_of_all_rounds_are_one_build_and_one_trace(dialect: Dialect, kwargs: dict[str, Any]) -> None:
     worker = Worker(dialect, kwargs)
     first = worker.load()
@@ -147,7 +149,7 @@ def test_all_windows_of_all_rounds_are_one_build_and_one_trace(dialect: Dialect,
     worker.train(Stream(40, 40), first)
     once = list(traced)
     assert set(once) == (set() if kwargs.get("epochs") == 0 else {"train_step", "test_step"})
-    for sizes in ((40, 24, 1, 33), (7,), (40,) * 6):
+    for sizes in ((24, 1, 33), (7,)):
         again = worker.load()
         assert again.model is first.model
         worker.train(Stream(*sizes), again)
@@ -158,8 +160,8 @@ def test_all_windows_of_all_rounds_are_one_build_and_one_trace(dialect: Dialect,
 def test_a_window_leaves_no_function_behind(dialect: Dialect) -> None:
     worker = Worker(dialect)
     counts = []
-    for _ in range(3):
-        worker.train(Stream(*[20] * 10))
+    for windows in (1, 8, 1):
+        worker.train(Stream(*[20] * windows))
         gc.collect()
         counts.append(len(context.context().list_function_names()))
     assert counts[0] == counts[1] == counts[2]
@@ -179,7 +181,7 @@ def test_arrays_of_windows_do_not_pile_up(dialect: Dialect, monkeypatch: pytest.
                 mapped.append(maps() - before)
                 yield window
 
-    worker.train(Watched(*[30] * 12))
+    worker.train(Watched(*[30] * 8))
     assert max(mapped) <= 2 * 4  # of so many as are not collected yet, and of the one in hand
     assert mapped[:2] == [0, 2]
 
@@ -231,15 +233,6 @@ def test_what_the_first_window_settles_holds_for_all_others() -> None:
 def test_a_round_ends_with_the_silence_that_the_cloud_wants(timeout: int | None, seconds: float | None) -> None:
     settings = {"batch": 8} | ({} if timeout is None else {"stream_timeout": timeout})
     assert silence_s(model_message(training_settings=settings)) == seconds
-
-
-def test_a_round_begins_where_its_message_says() -> None:
-    worker = Worker(Dialect.KERAS_3)
-    stream = Stream(10)
-    start = Positions({"digits": "id"}, {("digits", 0): 0})
-    worker.message = replace(worker.message, positions=start)
-    worker.train(stream)
-    assert stream.asked == [(start, 1.5)]
 
 
 def test_a_round_that_is_told_to_stop_ends_in_its_fit() -> None:

@@ -97,9 +97,10 @@ def test_a_federation_is_taken_part_in_to_its_last_round(
 ) -> None:
     caplog.set_level("INFO")
     environment = job(federation, case, is_semi=is_semi) | {"TEST_RATE": "0.1"}
+    model = model_of(case, dialect, **(SEMI if is_semi else {}))  # before another thread loads TensorFlow too
     federation.cloud.create_topics()
     with worker(federation, environment):
-        rounds = list(federation.cloud.run(model_of(case, dialect, **(SEMI if is_semi else {})), rounds=2, clients=1))
+        rounds = list(federation.cloud.run(model, rounds=2, clients=1))
     replies = [reply for one in rounds for reply in one.replies]
     assert [reply.version for reply in replies] == [1, -1]
     assert [reply.num_data for reply in replies] == [50 if case == 4 and not is_semi else 150] * 2

@@ -102,7 +102,7 @@ def test_a_single_kind_fits_several_outputs_to_the_same_label_too_and_says_so(
     caplog.set_level("INFO")
     result, _model = trained(dialect, case=1)
     assert set(result.metrics.training) == NAMES
-    assert "outputs edge, cloud are fitted to the same labels" in caplog.text
+    assert "outputs edge, cloud: each is fitted to the same labels" in caplog.text
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

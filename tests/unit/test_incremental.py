@@ -70,10 +70,11 @@ class Worker:
         kwargs_fit: dict[str, Any] | None = None,
         model: Any = None,
         args: dict[str, Any] | None = None,
+        outputs: int | None = None,
         **environment: str,
     ) -> None:
         self.settings = Settings.from_env(job(CASE="2", TOTAL_MSG="None", DATA_TOPIC="digits") | environment)
-        settings = {"batch": 8, "kwargs_fit": {"epochs": 1} | (kwargs_fit or {}), "stream_timeout": 1500}
+        settings = {"batch": 8, "kwargs_fit": {"epochs": 1} | (kwargs_fit or {}), "stream_timeout": 1500, "N": outputs}
         self.message, arrays = announced(
             model or classifier(dialect), training_settings=settings, model_compile_args=args or compile_args()
         )
@@ -306,4 +307,6 @@ def test_a_distributed_model_is_trained_on_windows_too() -> None:
     trained = train(worker.load(), worker.message, SEED)
     assert {"edge_loss", "cloud_accuracy"} < set(trained.metrics.training) == set(trained.metrics.validation)
     with pytest.raises(ModelError, match=r"^training_settings\.N: received 3 sub-models, and model_architecture has 2 outputs"):
-        train(worker.load(), replace(worker.message, settings=replace(worker.message.settings, outputs=3)), SEED)
+        train(
+            worker.load(), Worker(Dialect.KERAS_3, model=chained(Dialect.KERAS_3), args=CHAINED_ARGS, outputs=3).message, SEED
+        )

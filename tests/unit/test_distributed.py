@@ -53,9 +53,11 @@ def reference(dialect: Dialect) -> tuple[dict[str, list[float]], list[Array]]:
     return fitted.history, model.get_weights()
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_every_output_is_fitted_to_the_same_label_as_plain_keras_does_with_one_label_each(dialect: Dialect) -> None:
-    result, model = trained(dialect, outputs=2)
+@pytest.mark.parametrize(("dialect", "outputs"), [(Dialect.KERAS_2, 2), (Dialect.KERAS_3, None)])
+def test_every_output_is_fitted_to_the_same_label_as_plain_keras_does_with_one_label_each(
+    dialect: Dialect, outputs: int | None
+) -> None:
+    result, model = trained(dialect, outputs=outputs)
     history, weights = reference(dialect)
     metrics = result.metrics
     assert set(metrics.training) == set(metrics.validation) == NAMES
@@ -67,15 +69,6 @@ def test_every_output_is_fitted_to_the_same_label_as_plain_keras_does_with_one_l
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_the_loss_is_the_outputs_weighted_by_the_list(dialect: Dialect) -> None:
-    # Of whole batches: over a smaller one Keras 3 averages the loss otherwise than those of the outputs.
-    result, _model = trained(dialect, batch=40, kwargs_fit={"epochs": 1, "shuffle": True})
-    for part in (result.metrics.training, result.metrics.validation, result.metrics.test or {}):
-        weighted = 0.25 * (part["edge_loss"][0] or 0) + 0.75 * (part["cloud_loss"][0] or 0)
-        assert part["loss"][0] == pytest.approx(weighted, rel=1e-5)
-
-
-@pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_number_of_sub_models_that_is_not_the_models_names_both(dialect: Dialect) -> None:
     with pytest.raises(ModelError) as caught:
         trained(dialect, outputs=3)
@@ -84,23 +77,15 @@ def test_a_number_of_sub_models_that_is_not_the_models_names_both(dialect: Diale
     )
 
 
-def test_where_the_message_names_no_number_of_sub_models_the_model_decides() -> None:
-    result, _model = trained(Dialect.KERAS_3)
-    assert set(result.metrics.training) == NAMES
-
-
 def test_a_model_of_one_output_is_trained_as_a_single_one_and_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     result, _model = trained(Dialect.KERAS_3, classifier(Dialect.KERAS_3))
     assert set(result.metrics.training) == {"loss", "accuracy"}
     assert "CASE is a distributed kind, and the model has the one output " in caplog.text
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_single_kind_fits_several_outputs_to_the_same_label_too_and_says_so(
-    dialect: Dialect, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_single_kind_fits_several_outputs_to_the_same_label_too_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    result, _model = trained(dialect, case=1)
+    result, _model = trained(Dialect.KERAS_3, case=1)
     assert set(result.metrics.training) == NAMES
     assert "outputs edge, cloud: each is fitted to the same labels" in caplog.text
 

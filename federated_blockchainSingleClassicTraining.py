@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -20,7 +19,7 @@ from protocol.messages import Identity, Metrics, ModelMessage, OwnReply, read_ow
 from protocol.positions import Positions
 from protocol.records import Array
 from transport.interfaces import LogReader
-from transport.patience import Patience
+from transport.patience import Patience, pause
 from transport.replies import ReplyLog
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ class ContractRounds:
                 pause_s = min(2 * pause_s, max(LONGEST_PAUSE_S, self._waits.poll_s))
             patience.tick()
             self._waits.meanwhile()
-            time.sleep(pause_s)
+            pause(pause_s)
 
     def stands(self, model: ModelMessage) -> bool:
         """Whether the contract still has the round of a model; where it is not understood, that is presumed."""
@@ -226,7 +225,7 @@ def join_contract(
         while not reader.partitions(topic):
             patience.tick()
             meanwhile()
-            time.sleep(TOPIC_PAUSE_S)
+            pause(TOPIC_PAUSE_S)
         return replies.own()
 
     rounds = ContractRounds(contract, contributions, own_replies, Waits(chain.poll_s, settings.wait_limit_s, meanwhile))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from dataclasses import replace
 from typing import Any, final
 
@@ -13,7 +12,7 @@ from blockchain.node import Node, RefusedError
 from protocol.errors import ModelError
 from protocol.messages import ModelMessage, parse_model_message
 from protocol.words import shown
-from transport.patience import Patience
+from transport.patience import Patience, pause
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class Contract:
         )
         while not node.ask("looking for the contract", lambda: node.web3.eth.get_code(address)):
             patience.tick()
-            time.sleep(node.chain.poll_s)
+            pause(node.chain.poll_s)
         log.info("connected to %s chain=%d", node, self._chain_id)
 
     def is_training(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable
 from typing import final
 
@@ -12,6 +11,7 @@ from blockchain.node import UncertainError
 from blockchain.wallet import Contribution, ContributionError, Wallet
 from protocol.errors import LimitError
 from protocol.messages import OwnReply
+from transport.patience import pause
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Contributions:
                 if attempt == self._attempts:
                     raise
                 log.warning("contribution failed attempt=%d of=%d again_in_s=%g: %s", attempt, self._attempts, pause_s, exc)
-                time.sleep(pause_s)
+                pause(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
                 return True

@@ -16,7 +16,7 @@ from blockchain.functions import ABI
 from blockchain.settings import Chain
 from protocol.errors import AccessError, ChainError
 from protocol.words import shown
-from transport.patience import Patience
+from transport.patience import Patience, pause
 
 log = logging.getLogger(__name__)
 
@@ -68,20 +68,20 @@ class Node:
         """
         deadline = time.monotonic() + self.chain.answer_limit_s
         patience = Patience(f"an answer of {self} while {doing}", None)
-        pause = FIRST_PAUSE_S
+        pause_s = FIRST_PAUSE_S
         while True:
             try:
                 return self.ask_once(doing, call)
             except UncertainError as exc:
-                if time.monotonic() + pause > deadline:
+                if time.monotonic() + pause_s > deadline:
                     raise ChainError(
                         f"{self} did not answer within {self.chain.answer_limit_s:g} s while {doing}: {exc}; is it up, is the "
                         "address right, can it be reached from here? ANSWER_LIMIT_S sets the limit"
                     ) from exc
             patience.tick()
             self._meanwhile()
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+            pause(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def ask_once(self, doing: str, call: Callable[[], T]) -> T:
         """Call once.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from web3.exceptions import MethodUnavailable, TransactionNotFound
 from blockchain.functions import CONTRIBUTE
 from blockchain.node import Node, RefusedError, UncertainError
 from protocol.errors import AccessError
-from transport.patience import Patience
+from transport.patience import Patience, pause
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +175,7 @@ class Wallet:
         patience = Patience(f"the receipts of what {self} has sent", self._node.chain.receipt_limit_s, "ETH_RECEIPT_LIMIT_S")
         while self._count("latest") < min(count, self._count("pending")):
             patience.tick()
-            time.sleep(self._node.chain.poll_s)
+            pause(self._node.chain.poll_s)
 
     def _receipt(self, sent: Any) -> _Transaction:
         def receipt() -> _Transaction | None:
@@ -190,7 +189,7 @@ class Wallet:
         )
         while (found := self._node.ask("asking for a receipt", receipt)) is None:
             patience.tick()
-            time.sleep(self._node.chain.poll_s)
+            pause(self._node.chain.poll_s)
         return found
 
     def _why(self, call: Any, receipt: _Transaction) -> str:

@@ -53,6 +53,14 @@ class Patience:
             log.info("waiting for %s seconds=%.0f", self._what, now - self._since)
 
 
+def pause(seconds: float) -> None:
+    """Do nothing for a time, alive."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        liveness.show()
+        time.sleep(min(left, POLL_S))
+
+
 def awaited(work: Future[T], patience: Patience) -> T:
     """The result of work in the background, waited for in the open."""
     while not work.done():

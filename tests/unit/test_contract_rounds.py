@@ -85,7 +85,7 @@ def reply_to(number: int, identity: str = "1:0xC") -> OwnReply:
 @pytest.fixture
 def contract(monkeypatch: pytest.MonkeyPatch) -> MemoryContract:
     contract = MemoryContract()
-    monkeypatch.setattr("federated_blockchainSingleClassicTraining.time.sleep", contract.sleep)
+    monkeypatch.setattr("federated_blockchainSingleClassicTraining.pause", contract.sleep)
     return contract
 
 

@@ -14,7 +14,7 @@ from tests.support.models import DIALECTS
 from tests.support.watch import acts
 from tests.unit.test_fit import digits, trained
 from training.fit import _between_steps
-from transport.patience import Patience
+from transport.patience import Patience, pause
 
 LONG_AGO = (1.0, 1.0)  # seconds since 1970, of access and modification
 
@@ -127,3 +127,18 @@ def test_a_fit_shows_it_whenever_keras_comes_back_from_some_steps(
 def test_a_fit_without_it_has_no_callback_that_costs_time() -> None:
     assert not liveness.is_shown()
     assert _between_steps(cast("Any", None), digits()) == []
+
+
+def test_a_pause_is_a_sign_of_life_and_lasts_its_time(sign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grow_old(sign)
+    later(monkeypatch, 5.0)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        later(monkeypatch, seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    pause(1.2)
+    assert not is_old(sign)
+    assert sum(slept) == pytest.approx(1.2, abs=0.1)

@@ -125,10 +125,12 @@ def test_an_answered_round_does_not_come_again_and_the_next_one_is_waited_for(co
     assert next_version(rounds) == 3
 
 
-def test_a_round_without_weights_is_one_that_is_yet_to_come(contract: MemoryContract) -> None:
+def test_a_round_without_weights_is_one_that_is_yet_to_come(contract: MemoryContract, caplog: pytest.LogCaptureFixture) -> None:
     contract.specs[1] = ""
     contract.acts = [contract.turn(specs={})]
     assert next_version(rounds_of(contract)) == 1
+    assert contract.pauses == [2.0]
+    assert not caplog.records
 
 
 def test_a_round_with_other_weights_is_another_one(contract: MemoryContract) -> None:

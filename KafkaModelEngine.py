@@ -21,6 +21,7 @@ from training.causes import cause
 from training.compilation import Compilation
 from training.dialects import TrainableModel, allow_code, dtype_of, load_keras, output_names, path_of, unknown_classes
 from training.forgetting import forget_gradients
+from training.limits import Overdue, within
 from training.sizes import check_outputs, variables_within
 from training.state import FitState, can_be_kept
 
@@ -46,6 +47,7 @@ class KafkaModelEngine:
         fetch_weights: reads a message's arrays, in the order of the sender's `get_weights`.
         memory_bytes: what this process may have; a model that must have more is refused.
         allows_code: build models that carry code.
+        build_limit_s: the longest that building a model may take, in the main thread; None = without limit.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class KafkaModelEngine:
         *,
         memory_bytes: int = sys.maxsize,
         allows_code: bool = False,
+        build_limit_s: float | None = None,
     ) -> None:
         self._fetch_weights = fetch_weights
         self._memory_bytes = memory_bytes
         self._allows_code = allows_code
+        self._build_limit_s = build_limit_s
         self._built: _Built | None = None
 
     def load(self, message: ModelMessage, seed: int) -> TrainableModel:
@@ -75,7 +79,7 @@ class KafkaModelEngine:
         built = self._built
         if built is None or built.plan != plan or not can_be_kept(dialect, built.trainable.model):
             self._built = None  # lets the old one go before the new one takes memory
-            built = self._built = _Built(plan, self._build(dialect, message, arrays))
+            built = self._built = _Built(plan, self._build_within_limit(dialect, message, arrays))
         built.trainable.model.set_weights(_fitted(arrays, built.trainable.model.weights, message))
         built.trainable.state.restore(seed)
         return built.trainable
@@ -83,6 +87,16 @@ class KafkaModelEngine:
     def received(self, message: ModelMessage) -> Sequence[Array]:
         """The arrays that a message announces, as they came: read again, since a fit needs the memory more."""
         return self._fetch_weights(message)
+
+    def _build_within_limit(self, dialect: Dialect, message: ModelMessage, arrays: Sequence[Array]) -> TrainableModel:
+        try:
+            with within(self._build_limit_s):
+                return self._build(dialect, message, arrays)
+        except Overdue as exc:  # Keras 2 goes round and round for a call that never comes
+            raise ModelError(
+                f"model_architecture: {dialect.value} has not built it within {self._build_limit_s:g} s; do its layers refer "
+                f"to calls that it does not have? LOAD_LIMIT_S sets the limit, at {message.place}"
+            ) from exc
 
     def _build(self, dialect: Dialect, message: ModelMessage, arrays: Sequence[Array]) -> TrainableModel:
         keras = load_keras(dialect)

@@ -85,7 +85,7 @@ class Settings:
         chain: the blockchain that rounds come from; None with every kind but that.
         wait_limit_s: longest wait for what may come later (the cloud's topics, the next model); None = no limit.
         answer_limit_s: longest wait for what must be there (a broker's answer, announced weights, offsets of the stream).
-        load_limit_s: longest wait for TensorFlow, which loads from the image's disk.
+        load_limit_s: longest wait for TensorFlow, which loads from the image's disk, and for it to build a model.
         delivery: whether a reply is one transaction with the offset of what it answers.
         cloud_isolation: which replies the cloud reads.
         transaction_limit_s: the longest that a reply may take to be sent in a transaction.

@@ -81,7 +81,12 @@ def federate(settings: Settings, stopping: Stopping) -> None:
             rounds, sink = _ends(settings, stack, reader, admin, writer, lambda: _check(tensorflow, *kind.streams))
             count = take_part(
                 rounds=rounds,
-                engine=KafkaModelEngine(weights, memory_bytes=memory_bytes(), allows_code=settings.allow_model_code),
+                engine=KafkaModelEngine(
+                    weights,
+                    memory_bytes=memory_bytes(),
+                    allows_code=settings.allow_model_code,
+                    build_limit_s=settings.load_limit_s,
+                ),
                 train=kind.train,
                 sink=sink,
                 client=federation.group,

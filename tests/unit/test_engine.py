@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -307,6 +308,26 @@ def test_a_layer_whose_output_is_beyond_the_memory_is_named(dialect: Dialect) ->
     assert "makes (None, 1000000000, 4) of each sample, 16000000000 bytes, and this worker has 8589934592, at " in str(
         caught.value
     )
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_layer_that_refers_to_a_call_which_never_comes_is_not_waited_for_without_end(dialect: Dialect) -> None:
+    """Keras 3 tells of it, Keras 2 goes round and round."""
+    keras = load_keras(dialect)
+    inputs = keras.layers.Input((4,), name="first")
+    message, arrays = announced(keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Dense(4, name="second")(inputs))))
+    architecture, count = re.subn(r'\["second", 0, 0', '["second", 7, 0', message.architecture)
+    assert count == 1
+    before = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    with pytest.raises(ModelError) as caught:
+        limit_s = 1.0 if dialect is Dialect.KERAS_2 else None
+        engine_of(arrays, build_limit_s=limit_s).load(with_architecture(message, architecture), SEED)
+    told = {
+        Dialect.KERAS_2: "Keras 2 has not built it within 1 s; do its layers refer to calls that it does not have? LOAD_LIMIT_S ",
+        Dialect.KERAS_3: "Keras 3 cannot load it: Invalid Functional model configuration. ",
+    }
+    assert str(caught.value).startswith(f"model_architecture: {told[dialect]}")
+    assert (signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)[0] > 0) == before
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -7,7 +7,7 @@ import json
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ from protocol.stream_spec import OffsetRange
 from protocol.topics import Federation
 from tests.support.fake_kafka import FakeKafka, FakeReader, FakeSender, FakeTopics
 from tests.support.messages import model_message
+from tests.support.patience import eventually
 from transport.admin import Admin
 from transport.clients import READ_COMMITTED, READ_UNCOMMITTED, Cluster, Isolation
 from transport.interfaces import LogReader, Offsets, Record, Sender, Topics, place
@@ -35,7 +36,6 @@ from transport.replies import Replied, ReplyLog
 from transport.writer import Transactions, Writer
 
 LIMIT_S = 1.0
-EVENTUALLY_S = 20.0
 Pairs = Sequence[tuple[bytes | None, bytes | None]]
 
 
@@ -57,14 +57,6 @@ class AnyKafka(Protocol):
     def expire(self, topic: str, low: int) -> None: ...
     def leave_gap(self, topic: str) -> None: ...
     def exists(self, topic: str) -> bool: ...
-
-
-def eventually(look: Callable[[], object], expected: object) -> None:
-    """Look until something is as expected."""
-    deadline = time.monotonic() + EVENTUALLY_S
-    while (seen := look()) != expected:
-        assert time.monotonic() < deadline, f"still {seen}, expected {expected}"
-        time.sleep(0.01)
 
 
 class InMemory:

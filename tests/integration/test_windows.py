@@ -16,7 +16,8 @@ from demo.topics import create_topic
 from protocol.positions import Partition, Positions
 from protocol.stream_spec import parse_spec
 from protocol.windows import Window, WindowLimits
-from tests.integration.test_transport_contract import Real, eventually
+from tests.integration.test_transport_contract import Real
+from tests.support.patience import eventually
 from transport.admin import Admin
 from transport.clients import Cluster
 from transport.positions import StreamPositions

@@ -125,3 +125,10 @@ def test_process_1_of_the_image_is_python_and_is_stopped_by_sigterm() -> None:
     starts = [line.split(" ", 1) for line in lines if re.match(r"(CMD|ENTRYPOINT|STOPSIGNAL|SHELL) ", line)]
     # A list is what Docker runs as it is; a text would run in a shell, which keeps signals to itself.
     assert [(word, json.loads(what)) for word, what in starts] == [("CMD", ["python", "federated_training.py"])]
+
+
+def test_the_image_is_given_every_room_of_the_worker() -> None:
+    rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"benchmarks", "demo", "tests"}
+    let_in = (ROOT / ".dockerignore").read_text().splitlines()
+    copied = re.findall(r"^COPY (\w+) \./\1$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert rooms == set(copied) == {room for room in copied if f"!{room}" in let_in}

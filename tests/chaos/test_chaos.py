@@ -26,6 +26,13 @@ from tests.integration.conftest import announced
 # kafka-python leaves the sockets of connections that failed to Python's collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
+
+@pytest.fixture(autouse=True)
+def _collect() -> Iterator[None]:
+    yield
+    gc.collect()  # here, where it is expected
+
+
 UNCOMMITTED, COMMITTED = ISOLATIONS
 WORKER, BROKER = Victim
 BOTH = {

@@ -26,6 +26,9 @@ _ACTS = (
 )
 
 
+MOST_SHOWN = 400  # characters of an argument, which may be megabytes
+
+
 @dataclass
 class Watch:
     """Acts, as (event, first argument), and the greatest number of bytes that were held beyond what was before."""
@@ -41,7 +44,7 @@ _is_hooked = False
 def _note(event: str, args: tuple[object, ...]) -> None:
     for thread, watch in _watches:
         if thread == threading.get_ident() and event.startswith(_ACTS):
-            watch.acts.append((event, str(args[0])[:80] if args else ""))
+            watch.acts.append((event, str(args[0])[:MOST_SHOWN] if args else ""))
 
 
 @contextmanager

@@ -220,8 +220,8 @@ def test_a_fit_that_is_stopped_ends_after_the_batch_in_hand_and_the_one_after_it
     def stop() -> None:
         while int(steps.numpy()) < 3:
             time.sleep(0.01)
-        seen.append(int(steps.numpy()))
         flag.set()
+        seen.append(int(steps.numpy()))
 
     stopping = threading.Thread(target=stop)
     stopping.start()
@@ -229,7 +229,7 @@ def test_a_fit_that_is_stopped_ends_after_the_batch_in_hand_and_the_one_after_it
         fit(trainable, data, message, SEED)
     stopping.join()
     done = int(steps.numpy()) - seen[0]
-    assert done <= 1 + PREFETCHED + 1  # one may have begun between the look and the stop
+    assert done <= 1 + PREFETCHED
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

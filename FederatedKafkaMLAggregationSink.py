@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
+import watching
 from protocol.errors import KafkaError
 from protocol.messages import Metrics, ModelMessage, encode_reply
 from protocol.metrics import thin_to_fit
@@ -16,6 +17,7 @@ from protocol.stream_spec import OffsetRange
 from protocol.topics import CONTROL_LIMIT_BYTES, WEIGHTS_LIMIT_BYTES, Federation
 from protocol.weights import array_key
 from transport.interfaces import Sender, Topics
+from watching import WeightsMoved
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ class FederatedKafkaMLAggregationSink:
             raise KafkaError(
                 f"{topic} took the arrays at offsets {offsets}: another worker with this client id writes between them"
             )
+        watching.tell(WeightsMoved("sent", sum(array.nbytes for array in arrays)))
         # Never the log's end: after a transaction it lies one further, and the cloud waits for a record there.
         weights = OffsetRange(topic, PARTITION, offsets[0], offsets[-1] + 1)
         return self._send_reply(metrics, lambda kept: encode_reply(weights, message, kept, num_data, positions, mined))

@@ -8,7 +8,7 @@ DEMO := .venv-demo
 TEST := .venv-test
 BENCH := .venv-bench
 PEER := .venv-peer
-SOURCES := $(wildcard *.py) benchmarks blockchain decoding demo protocol tests training transport
+SOURCES := $(wildcard *.py) benchmarks blockchain decoding demo observing protocol tests training transport
 
 .PHONY: help demo test unit fuzz bench soak chaos check format clean
 
@@ -56,7 +56,7 @@ clean:  ## remove the environments and caches
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(DEMO)/.installed: requirements-demo.txt
-$(TEST)/.installed: requirements-test.txt requirements-demo.txt
+$(TEST)/.installed: requirements-test.txt requirements-demo.txt requirements-observability.txt
 $(BENCH)/.installed: requirements-bench.txt requirements-demo.txt
 $(DEMO)/.installed $(TEST)/.installed $(BENCH)/.installed: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, found " + sys.version)'

@@ -1,6 +1,7 @@
 """The settings of a worker, read once from the environment that Kafka-ML gives to the Job.
 
-Nothing else in the project touches the environment, but for variables.termination_log. The README has the table of variables.
+Nothing else in the project touches the environment, but for what is needed before there are settings, in variables.py.
+The README has the table of variables.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clusters import read_cluster
 from decoders import DECODERS, Decoder, InputConfigError, make_decoder
+from observing.settings import Outlets, read_outlets
 from protocol.errors import SettingsError
 from protocol.stream_spec import StreamRange, check_topic, parse_spec
 from protocol.topics import Federation
@@ -97,6 +99,7 @@ class Settings:
         spill_folder: where it is kept beyond that.
         allow_model_code: train models that carry code, Lambda layers above all.
         liveness_file: whose modification time shows that the worker gets on; None = none.
+        outlets: what is to tell of the rounds.
     """
 
     cloud: Cluster
@@ -127,6 +130,7 @@ class Settings:
     allow_model_code: bool
     liveness_file: Path | None
     log_level: str
+    outlets: Outlets
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -174,6 +178,7 @@ class Settings:
             allow_model_code=env.read("ALLOW_MODEL_CODE", one_of("true", "false"), default="false") == "true",
             liveness_file=env.read("LIVENESS_FILE", file, default=None),
             log_level=env.read("LOG_LEVEL", one_of(*LOG_LEVELS), default="INFO"),
+            outlets=read_outlets(env),
         )
         if env.are_good("VALIDATION_RATE", "TEST_RATE") and validation_rate + test_rate >= 1:
             env.note(
@@ -231,9 +236,20 @@ class Settings:
         return make_decoder(self.input_format, self.input_config)
 
 
-def quieten_tensorflow() -> None:
-    """Let TensorFlow, which reads it when it loads, tell of errors alone, unless the environment says otherwise."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+def quieten_libraries() -> None:
+    """Let TensorFlow tell of errors alone, and MLflow nothing, to its makers least, unless the environment says otherwise.
+
+    MLflow is not to try for long either. Each reads it when it loads, or works.
+    """
+    quiet = {
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    }
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
 
 
 def _federation(env: Environment) -> tuple[Federation, str]:

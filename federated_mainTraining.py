@@ -19,12 +19,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+import watching
 from protocol.errors import DivergedError
 from protocol.messages import Metrics, ModelMessage
 from protocol.metrics import check_loss
 from protocol.positions import Positions
 from protocol.records import Array
 from training.dialects import TrainableModel
+from watching import ROUND, RoundAnswered, RoundDropped
 
 log = logging.getLogger(__name__)
 
@@ -108,38 +110,52 @@ def take_part(  # noqa: PLR0913 - the parts of a round
     Raises:
         DivergedError: the weights or the loss of a fit are NaN or infinite.
     """
+
+    def next_model() -> ModelMessage | None:
+        with watching.phase("wait"):
+            return rounds.next_model()
+
     count = 0
-    while (message := rounds.next_model()) is not None:
-        begun = time.monotonic()
-        log.info("round begun version=%d spec=%s", message.version, message.spec)
-        seed = round_seed(client, message)
-        trainable = engine.load(message, seed)
-        sink.prepare(trainable.largest_bytes())
-        trained = train(trainable, message, seed)
-        num_data = trained.num_data
-        try:
-            arrays: Sequence[Array] = trainable.trained_arrays()
-            check_loss(trained.metrics)
-        except DivergedError as exc:
-            if not returns_received:
-                raise
-            log.warning("%s; the weights go back as they came, with num_data=0", exc)
-            arrays, num_data = engine.received(message), 0
-        if not rounds.stands(message):
-            log.warning("round dropped version=%d: its federation is gone, or has gone on without this reply", message.version)
-            continue
-        with sink.transaction():
-            sink.send(arrays, message, trained.metrics, num_data, trained.positions)
-            rounds.commit(message, trained.positions)
-        count += 1
-        log.info(
-            "round done version=%d samples=%d seconds=%.1f %s",
-            message.version,
-            num_data,
-            time.monotonic() - begun,
-            _summary(trained.metrics),
-        )
-        answered(trained)
+    while (message := next_model()) is not None:
+        with watching.phase(ROUND, message.version):
+            begun = time.monotonic()
+            log.info("round begun version=%d spec=%s", message.version, message.spec)
+            seed = round_seed(client, message)
+            with watching.phase("load"):
+                trainable = engine.load(message, seed)
+            with watching.phase("prepare"):
+                sink.prepare(trainable.largest_bytes())
+            with watching.phase("train"):
+                trained = train(trainable, message, seed)
+            num_data = trained.num_data
+            try:
+                arrays: Sequence[Array] = trainable.trained_arrays()
+                check_loss(trained.metrics)
+            except DivergedError as exc:
+                if not returns_received:
+                    raise
+                log.warning("%s; the weights go back as they came, with num_data=0", exc)
+                arrays, num_data = engine.received(message), 0
+            if not rounds.stands(message):
+                log.warning(
+                    "round dropped version=%d: its federation is gone, or has gone on without this reply", message.version
+                )
+                watching.tell(RoundDropped(message.version))
+                continue
+            with watching.phase("reply"), sink.transaction():
+                sink.send(arrays, message, trained.metrics, num_data, trained.positions)
+                rounds.commit(message, trained.positions)
+            count += 1
+            last = _last(trained.metrics)
+            log.info(
+                "round done version=%d samples=%d seconds=%.1f %s",
+                message.version,
+                num_data,
+                time.monotonic() - begun,
+                " ".join(f"{name}={value:.4g}" for name, value in last.items()),
+            )
+            watching.tell(RoundAnswered(message.version, num_data, last))
+            answered(trained)
         if message.is_last:
             return count
     log.info("the last round of the federation was answered before, or is over; nothing newer is announced")
@@ -151,7 +167,8 @@ def round_seed(client: str, message: ModelMessage) -> int:
     return zlib.crc32(f"{client} {message.spec} {message.version}".encode())
 
 
-def _summary(metrics: Metrics) -> str:
+def _last(metrics: Metrics) -> dict[str, float]:
+    """The last number of each metric that has one."""
     parts = {"": metrics.training, "val_": metrics.validation, "test_": metrics.test or {}}
     last = {prefix + name: values[-1] for prefix, part in parts.items() for name, values in part.items()}
-    return " ".join(f"{name}={value:.4g}" for name, value in last.items() if value is not None)
+    return {name: value for name, value in last.items() if value is not None}

@@ -12,9 +12,10 @@ import logging
 from collections.abc import Callable
 
 from ending import LastWords, Stopping, end_process
+from observing.json_lines import JsonLines
 from protocol.errors import STATUS_BUG, STATUS_DONE, SettingsError, SpaceLackError, Stopped, WorkerError
 from utils import configure_logging
-from variables import termination_log
+from variables import is_log_json, termination_log
 
 log = logging.getLogger("federated_training")
 
@@ -63,7 +64,7 @@ def _named(exc: BaseException) -> str:
 
 if __name__ == "__main__":
     faulthandler.enable()  # a library that crashes leaves at least a trace
-    configure_logging("INFO")
+    configure_logging("INFO", JsonLines() if is_log_json() else None)
     last_words = LastWords(termination_log())
     with Stopping(last_words) as signals:
         end_process(main(federate, signals, last_words))

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
+import watching
 from config import Settings
 from decoders import Decoder
 from federated_singleClassicTraining import keep_stream, keep_unlabelled
@@ -119,7 +120,8 @@ def open_moving_stream(settings: Settings, stack: ExitStack) -> MovingStream:
 def _keep(settings: Settings, wanted: _Wanted, keep: Callable[[Iterable[RecordBatch], Store, Sieve], T]) -> tuple[T, Counts]:
     counts = Counts()
     of_data = (settings.data, settings.federation.group, settings.answer_limit_s)
-    with without_collection(), Reader(*of_data) as reader, Admin(*of_data) as topics:
+    phase = watching.phase("read" if wanted.is_labelled else "read unlabelled")
+    with phase, without_collection(), Reader(*of_data) as reader, Admin(*of_data) as topics:
         if settings.bad_record_topic is not None:
             await_bad_record_topic(reader, settings.bad_record_topic, settings.answer_limit_s)
         ranges = resolve(reader, wanted.spec, settings.answer_limit_s, wanted.variable)

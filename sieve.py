@@ -6,9 +6,11 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import final
 
+import watching
 from decoders import Decoder
 from protocol.errors import DataError
 from protocol.records import BadRecord, RecordBatch, Samples
+from watching import BadRecords
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ class Sieve:
     def _sift(self, batch: RecordBatch) -> Samples | None:
         sifted = self._decoder.sift(batch)
         self._good += len(batch) - len(sifted.bad)
+        if sifted.bad:
+            watching.tell(BadRecords(batch.topic, len(sifted.bad)))
         for index, reason in sifted.bad:
             one = BadRecord(batch.topic, batch.partition, batch.offsets[index], reason)
             self.bad.append(one)

@@ -18,7 +18,7 @@ from protocol.words import in_a_line, shortened
 
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUPS_OF_PROCESS = Path("/proc/self/cgroup")
-LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+LINE = "%(asctime)s %(levelname)-7s %(message)s"
 
 T = TypeVar("T")
 
@@ -37,12 +37,16 @@ _QUIET_LOGGERS = {
 _LOUDEST = {"web3": logging.INFO, "urllib3": logging.INFO}
 
 
-def configure_logging(level: str) -> None:
-    """Send the log to standard output, one line an event, in the pod's order of things."""
+def configure_logging(level: str, formatter: logging.Formatter | None = None) -> None:
+    """Send the log to standard output, one line an event, in the pod's order of things.
+
+    Args:
+        formatter: of an event; None = for people.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a character that it cannot write must not cost the line
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_OneLine(LOG_FORMAT))
+    handler.setFormatter(formatter or _OneLine(LINE))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name, least in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(_LOUDEST.get(name, logging.NOTSET) if level == "DEBUG" else least)

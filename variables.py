@@ -14,6 +14,7 @@ MAX_SHOWN = 100  # characters of a wrong value
 MAX_LIMIT_S = 31_536_000.0  # a year
 FILE = "_FILE"  # at the end of a variable that names a file, which holds what the variable would
 MAX_TRANSACTION_LIMIT_S = 2_147_483  # 24 days
+MAX_PORT = 65_535
 MAX_SECRET_BYTES = 1_048_576  # of a file; the certificates of a system have a quarter of it
 WHOLE = re.compile(r"[0-9]{1,18}")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # ends a text in C; so Python has bytes of a variable that are no UTF-8
@@ -35,6 +36,11 @@ def termination_log(environ: Mapping[str, str] = os.environ) -> Path | None:
     if text is not None:
         return Path(text)
     return TERMINATION_LOG if TERMINATION_LOG.exists() else None
+
+
+def is_log_json(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the log is to be JSON from its first line on: what is wrong with the settings goes there too."""
+    return (Environment(environ).text("LOG_FORMAT") or "").lower() == "json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +161,13 @@ def number(text: str) -> int:
     """A whole number, at least 1."""
     if not WHOLE.fullmatch(text) or int(text) == 0:
         raise ValueError("is no whole number above 0: give one, e.g. 100")
+    return int(text)
+
+
+def port(text: str) -> int:
+    """A TCP port that can be listened on."""
+    if not WHOLE.fullmatch(text) or not 0 < int(text) <= MAX_PORT:
+        raise ValueError(f"is no port: give a whole number from 1 to {MAX_PORT}, e.g. 9090")
     return int(text)
 
 

@@ -9,13 +9,16 @@ from contextlib import ExitStack
 from typing import Any
 
 import liveness
-from config import MACHINE_NAME, RETURN, Settings, quieten_tensorflow
+import watching
+from config import MACHINE_NAME, RETURN, Settings, quieten_libraries
 from ending import Stopping
 from federated_blockchainSingleClassicTraining import join_contract
 from federated_mainTraining import Rounds, Sink, take_part
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from KafkaModelEngine import KafkaModelEngine
 from kinds import KINDS
+from observing.json_lines import JsonLines
+from observing.outlets import observed
 from protocol.errors import ChainError, KafkaError, LimitError
 from protocol.messages import ModelMessage
 from protocol.records import Array
@@ -40,13 +43,15 @@ def run(stopping: Stopping) -> None:
         WorkerError: with the exit status that it means.
     """
     settings = Settings.from_env()
-    configure_logging(settings.log_level)
+    lines = JsonLines(settings.federation) if settings.outlets.is_json else None
+    configure_logging(settings.log_level, lines)
     liveness.show_in(settings.liveness_file)
     log.info("settings %s", settings.summary())
     if settings.client_id_source == MACHINE_NAME:
         log.warning("FEDERATED_CLIENT_ID and HOSTNAME are not set: a second worker on this machine would be the same client")
-    quieten_tensorflow()
-    federate(settings, stopping)
+    quieten_libraries()
+    with observed(settings.outlets, settings.federation, lines):
+        federate(settings, stopping)
 
 
 def federate(settings: Settings, stopping: Stopping) -> None:
@@ -66,7 +71,8 @@ def federate(settings: Settings, stopping: Stopping) -> None:
             stop.set()
 
     def weights(message: ModelMessage) -> list[Array]:
-        arrays = read_weights(reader, message, memory_bytes() // 2)  # they are held twice: as they came, and in the model
+        with watching.phase("weights"):
+            arrays = read_weights(reader, message, memory_bytes() // 2)  # they are held twice: as they came, and in the model
         # What comes after needs it.
         awaited(tensorflow, Patience("TensorFlow, which loads,", settings.load_limit_s, "LOAD_LIMIT_S"))
         return arrays

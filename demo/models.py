@@ -6,7 +6,7 @@ import importlib
 import json
 from typing import Any
 
-from config import quieten_tensorflow
+from config import quieten_libraries
 from utils import quiet_start
 
 # What the Keras of TensorFlow 2.7, which the public cloud runs, does not write.
@@ -107,7 +107,7 @@ def chained_digits_model(dialect: str) -> Any:
 
 def import_quietly(library: str) -> Any:
     """Import a Keras without what TensorFlow tells of the machine."""
-    quieten_tensorflow()
+    quieten_libraries()
     with quiet_start():
         return importlib.import_module(library)
 

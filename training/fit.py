@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import liveness
+import watching
 from protocol.errors import ModelError, SpaceLackError, WorkerError
 from protocol.messages import ModelMessage
 from training.causes import cause
@@ -19,6 +20,7 @@ from training.datasets import FitData
 from training.dialects import TrainableModel
 from training.fit_arguments import FitArguments, complete_class_weight, fit_arguments
 from training.state import is_stateful, layers_of
+from watching import EpochDone
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +45,8 @@ def fit(trainable: TrainableModel, data: FitData, message: ModelMessage, seed: i
         ModelError: an argument of fit that cannot be used, or a model that does not fit the data.
     """
     arguments = fit_arguments(message, trainable.model.fit, trainable.dialect.value)
-    progress = _Progress(arguments, message.place)
-    with told(trainable, data, message):
+    progress = _Progress(arguments, message.place, trainable)
+    with watching.phase("fit"), told(trainable, data, message):
         liveness.show()  # built; what comes before Keras is back from its first steps may take minutes, above all its trace
         _make_metrics(trainable, data, seed)
         liveness.show()
@@ -60,7 +62,7 @@ def evaluate(trainable: TrainableModel, data: FitData, message: ModelMessage) ->
     """
     if not data.split.test:
         return None
-    with told(trainable, data, message):
+    with watching.phase("test"), told(trainable, data, message):
         samples = data.dataset(data.split.test, message.settings.batch, outputs=trainable.outputs)
         callbacks = _between_steps(trainable, data)
         tested: Epoch = trainable.model.evaluate(samples, verbose=0, return_dict=True, callbacks=callbacks)
@@ -172,8 +174,9 @@ def _between_steps(trainable: TrainableModel, data: FitData) -> list[Any]:
 class _Progress:
     """Keeps what Keras tells at the end of each epoch, and shows it: Keras's bar on a terminal, a line an epoch in a log."""
 
-    def __init__(self, arguments: FitArguments, place: str) -> None:
+    def __init__(self, arguments: FitArguments, place: str, trainable: TrainableModel) -> None:
         self._place = place
+        self._trainable = trainable
         self.epochs: list[Epoch] = []
         self.verbose = 1 if sys.stdout.isatty() else 0
         self._tells = self.verbose == 0 and "verbose" not in arguments.options
@@ -186,6 +189,7 @@ class _Progress:
     def end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         numbers = {name: self._number(name, value) for name, value in (logs or {}).items()}
         self.epochs.append(numbers)
+        watching.tell(EpochDone(numbers, self._trainable.keras, self._trainable.model))
         if self._tells:
             seconds = time.monotonic() - self._begun
             shown = " ".join(f"{name}={value:.4g}" for name, value in numbers.items())

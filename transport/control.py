@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import watching
 from protocol.errors import DataError, KafkaError, ModelError
 from protocol.messages import Identity, ModelMessage, parse_model_message
 from protocol.positions import Positions, Progress, parse_progress
@@ -15,6 +16,7 @@ from protocol.topics import Federation
 from transport.interfaces import LogReader, Offsets, Record, Topics, offset_of, place
 from transport.patience import Patience
 from transport.replies import Replied
+from watching import Lag
 
 log = logging.getLogger(__name__)
 
@@ -114,9 +116,12 @@ class ControlTopic:
 
         An answer to another federation's model would be counted as one to a model of its own.
         """
-        return not self._starts_over() and any(
-            one.model is not None and one.model.place == model.place for one in self._unanswered
-        )
+        if self._starts_over() or not any(one.model is not None and one.model.place == model.place for one in self._unanswered):
+            return False
+        if watching.is_watched():
+            _low, high = self._reader.bounds(self._topic, PARTITION)
+            watching.tell(Lag(high - self._position))
+        return True
 
     def commit(self, model: ModelMessage, positions: Positions | None = None) -> None:
         """Note that a model is answered; neither it nor what it superseded comes again, also after a restart.

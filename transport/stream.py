@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import watching
 from protocol.errors import DataError, LimitError
 from protocol.records import RecordBatch
 from protocol.stream_spec import OffsetRange, StreamRange
 from transport.interfaces import LogReader, Record, offset_of
 from transport.patience import Patience
+from watching import RecordsRead
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +103,9 @@ def batch_of(topic: str, partition: int, records: Sequence[Record], counts: Coun
         values = [record.value() for record in records]
         keys = [record.key() for record in records]
     counts.records += len(records)
+    if records and watching.is_watched():
+        size = sum(len(one or b"") for column in (keys, values) for one in column)
+        watching.tell(RecordsRead(topic, len(records), size))
     return RecordBatch(topic, partition, _offsets(records), cast("list[bytes]", keys), cast("list[bytes]", values))
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import watching
 from protocol.errors import ModelError, SpaceLackError
 from protocol.messages import ModelMessage
 from protocol.records import Array
 from protocol.weights import load_arrays
 from transport.interfaces import LogReader, Record, place
+from watching import WeightsMoved
 
 RECORD_OVERHEAD_BYTES = 1_000  # what an array takes in Python, with its place, beside its numbers
 
@@ -34,10 +36,12 @@ def _records(reader: LogReader, model: ModelMessage, limit_bytes: int) -> Iterat
     for one in model.weights:
         for records in reader.read(one, gone=ModelError):
             for record in records:
-                taken += len(record.value() or b"") + RECORD_OVERHEAD_BYTES
+                size = len(record.value() or b"")
+                taken += size + RECORD_OVERHEAD_BYTES
                 if taken > limit_bytes:
                     raise SpaceLackError(
                         f"weights: {model.spec} holds more than {limit_bytes} bytes, half of this worker's memory: "
                         f"give the pod more, at {model.place}"
                     )
+                watching.tell(WeightsMoved("received", size))
                 yield record

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,18 @@ from transport.writer import Transactions, Writer
 KERAS_2, KERAS_3 = Dialect.KERAS_2, Dialect.KERAS_3
 
 
+def free_port() -> int:
+    with socket.create_server(("0.0.0.0", 0)) as server:  # noqa: S104 - as the endpoint does
+        port: int = server.getsockname()[1]
+        return port
+
+
+def scraped(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
 @pytest.mark.parametrize(
     ("input_format", "dialect"), [("RAW", KERAS_3), ("AVRO", KERAS_2), ("JSON", KERAS_3), ("JSON", KERAS_2)]
 )
@@ -44,10 +59,18 @@ def test_a_federation_is_taken_part_in_to_its_last_round(federation: Federation,
     samples = Samples(digits.features.reshape(400, 64), digits.labels)
     keras = load_keras(dialect)
     model = keras.Sequential([keras.layers.Input((64,)), keras.layers.Dense(10, activation="softmax")])
-    worker = federation.start(federation.environment(federation.write(input_format, samples), TEST_RATE="0.1"))
+    port = free_port()
+    watched = {"LOG_FORMAT": "json", "METRICS_PORT": str(port)}
+    worker = federation.start(federation.environment(federation.write(input_format, samples), TEST_RATE="0.1", **watched))
     federation.cloud.create_topics()
-    rounds = list(federation.cloud.run(announced(model, epochs=2), rounds=3, clients=1))
+    running = federation.cloud.run(announced(model, epochs=2), rounds=3, clients=1)
+    rounds = [next(running)]
+    labels = f'client="c1",model="{federation.model_id}",topic="'
+    assert re.search(rf'^kafka_ml_records_read_total{{{labels}[^"]+"}} 400.0$', scraped(port), re.MULTILINE)
+    rounds += running
     assert worker.wait() == 0
+    lines = [json.loads(line) for line in worker.log.splitlines() if line.startswith("{")]
+    assert {(line["client"], line["version"]) for line in lines} == {("c1", version) for version in (None, 0, 1, -1)}
     assert [one.version for one in rounds] == [0, 1, -1]
     [first], [last] = rounds[0].replies, rounds[-1].replies
     assert [reply.version for one in rounds for reply in one.replies] == [1, 2, -1]

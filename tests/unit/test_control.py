@@ -13,9 +13,11 @@ from protocol.positions import Partition, Positions
 from protocol.topics import Federation
 from tests.support.fake_kafka import FakeKafka, FakeReader, FakeTopics
 from tests.support.messages import model_json
+from tests.support.rounds import noted
 from transport.control import ControlTopic, Delivery
 from transport.interfaces import POLL_S, Record
 from transport.replies import Replied
+from watching import Lag
 
 FEDERATION = Federation("dig1", "c1")
 
@@ -391,6 +393,18 @@ def test_an_answer_to_a_superseded_model_is_none_to_the_newest(cloud: Cloud) -> 
 def test_a_last_round_that_was_answered_and_not_committed_ends_the_federation(cloud: Cloud) -> None:
     cloud.announce(-1)
     assert client_that_answered(cloud, -1).next_model() is None
+
+
+def test_what_stands_behind_a_model_that_is_about_to_be_answered_is_told_to_whoever_watches(cloud: Cloud) -> None:
+    client = cloud.client()
+    cloud.announce(0)
+    model = client.next_model()
+    assert model is not None
+    for version in (1, 2):
+        cloud.announce(version)
+    with noted() as events:
+        assert client.stands(model)
+    assert events == [Lag(2)]
 
 
 def test_a_model_tells_which_topic_it_stands_on(cloud: Cloud) -> None:

@@ -18,6 +18,7 @@ from protocol.records import Samples
 from tests.support import golden
 from tests.support.messages import PLACE
 from tests.support.models import DIALECTS, announced, classifier, compile_args
+from tests.support.rounds import noted
 from tests.support.streams import fit_data, kept
 from training.datasets import FitData
 from training.dialects import load_keras
@@ -25,6 +26,7 @@ from training.fit import evaluate, fit, steps_at_a_time
 from training.fit_arguments import complete_class_weight
 from training.pipelines import PREFETCHED
 from training.stopping import Stop
+from watching import EpochDone
 
 SEED = 7
 
@@ -110,8 +112,11 @@ def test_text_is_handed_on() -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_every_epoch_reports_training_and_validation(dialect: Dialect) -> None:
-    metrics = trained(dialect, epochs=3)
+    with noted() as events:
+        metrics = trained(dialect, epochs=3)
     assert {name: len(values) for name, values in metrics.training.items()} == {"loss": 3, "accuracy": 3}
+    losses = [event.numbers["loss"] for event in events if isinstance(event, EpochDone)]
+    assert losses == metrics.training["loss"]
     assert set(metrics.validation) == {"loss", "accuracy"}
     assert None not in metrics.validation["loss"]
     assert metrics.test is None

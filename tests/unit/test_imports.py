@@ -12,19 +12,30 @@ MAY_IMPORT = {
     "protocol": set(),
     "decoding": {"protocol"},
     "decoders": {"decoding", "protocol"},
-    "transport": {"liveness", "protocol"},
-    "training": {"liveness", "protocol"},
-    "sieve": {"decoders", "protocol"},
+    "transport": {"liveness", "protocol", "watching"},
+    "training": {"liveness", "protocol", "watching"},
+    "watching": set(),
+    "observing": {"protocol", "utils", "variables", "watching"},
+    "sieve": {"decoders", "protocol", "watching"},
     "blockchain": {"protocol", "transport.patience", "variables"},
-    "config": {"blockchain.settings", "clusters", "decoders", "protocol", "sieve", "transport.clients", "variables"},
+    "config": {
+        "blockchain.settings",
+        "clusters",
+        "decoders",
+        "observing.settings",
+        "protocol",
+        "sieve",
+        "transport.clients",
+        "variables",
+    },
     "clusters": {"transport.clients", "transport.security", "transport.tokens", "variables"},
     "variables": set(),
     "liveness": set(),
     "utils": {"protocol"},
     "ending": {"protocol", "utils"},
     "KafkaModelEngine": {"protocol", "training"},
-    "FederatedKafkaMLAggregationSink": {"protocol", "transport.interfaces"},
-    "federated_mainTraining": {"protocol", "training.dialects"},
+    "FederatedKafkaMLAggregationSink": {"protocol", "transport.interfaces", "watching"},
+    "federated_mainTraining": {"protocol", "training.dialects", "watching"},
     "federated_singleClassicTraining": {"config", "decoders", "federated_mainTraining", "protocol", "sieve", "training"},
     "federated_distributedClassicTraining": {
         "config",
@@ -71,6 +82,7 @@ MAY_IMPORT = {
         "training",
         "transport",
         "utils",
+        "watching",
     },
     "federated_blockchainSingleClassicTraining": {
         "blockchain",
@@ -83,6 +95,7 @@ MAY_IMPORT = {
     },
 }
 KAFKA_CLIENTS = {"kafka", "confluent_kafka"}
+OUTLETS = {"prometheus_client", "tensorboard", "opentelemetry", "mlflow"}
 TENSORFLOW = {"tensorflow", "keras", "tf_keras"}
 WEB3 = {"web3", "requests", "eth_account", "eth_utils"}
 ENTRY = {"federated_training", "wiring"}  # these bring all rooms together
@@ -131,6 +144,12 @@ def test_web3_stays_in_the_blockchain_which_nothing_else_imports_before_it_is_ne
         assert not {name.split(".")[0] for name in imported(path)} & WEB3
         at_once = {name.split(".")[0] for node in ast.parse(path.read_text()).body for name in imported_by(node)}
         assert "blockchain" not in at_once
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_works_knows_no_outlet(path: Path) -> None:
+    if room(path) != "observing":
+        assert not {name.split(".")[0] for name in imported(path)} & OUTLETS
 
 
 def test_the_environment_is_touched_by_the_settings_alone() -> None:

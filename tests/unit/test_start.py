@@ -10,7 +10,8 @@ import pytest
 from utils import without_collection
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("tensorflow", "keras", "tf_keras", "avro", "fastavro", "orjson", "scipy", "sklearn", "h5py")
+OUTLETS = ("prometheus_client", "tensorboard", "opentelemetry", "mlflow")  # what outlets need that nobody has asked for
+HEAVY = ("tensorflow", "keras", "tf_keras", "avro", "fastavro", "orjson", "scipy", "sklearn", "h5py", *OUTLETS)
 
 
 def loaded(code: str) -> set[str]:

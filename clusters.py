@@ -19,6 +19,7 @@ from transport.security import Sasl, Security, Tls
 from transport.tokens import TOKEN, Given, Tokens, TokenServer
 from variables import FILE, Environment
 
+BOOTSTRAP = "BOOTSTRAP_SERVERS"
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 
@@ -40,6 +41,11 @@ _KEY = re.compile(r"-----BEGIN ((ENCRYPTED|RSA|EC) )?PRIVATE KEY-----")
 _ENCRYPTED = re.compile(r"BEGIN ENCRYPTED|^Proc-Type: 4,ENCRYPTED", re.MULTILINE)
 
 
+def names_of(prefix: str) -> tuple[str, ...]:
+    """The variables of one cluster, without those of its files."""
+    return tuple(prefix + name for name in (BOOTSTRAP, "SECURITY_PROTOCOL", *BY_TLS, *BY_SASL))
+
+
 def read_cluster(env: Environment, name: str, prefix: str) -> Cluster:
     """The settings of one cluster; faults are noted.
 
@@ -47,8 +53,8 @@ def read_cluster(env: Environment, name: str, prefix: str) -> Cluster:
         name: which of the two it is, for a log.
         prefix: what its variables begin with.
     """
-    variable = f"{prefix}BOOTSTRAP_SERVERS"
-    bootstrap = env.read(variable, _bootstrap, remedy="host:port of its brokers, comma-separated")
+    variable = prefix + BOOTSTRAP
+    bootstrap = env.read(variable, _bootstrap, remedy=f"host:port of the {name}'s brokers, comma-separated")
     return Cluster(name, variable, bootstrap, _Reader(env, prefix).security())
 
 

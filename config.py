@@ -6,6 +6,7 @@ The README has the table of variables.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import platform
@@ -140,6 +141,14 @@ class Settings:
             SettingsError: with every fault, each naming variable, value and remedy.
         """
         env = Environment(environ)
+        settings = cls.read(env)
+        if env.faults:
+            raise SettingsError(env.faults)
+        return settings
+
+    @classmethod
+    def read(cls, env: Environment) -> Settings:
+        """The same, with the faults left in `env`: of a variable that is not good nothing is to be used."""
         federation, client_id_source = _federation(env)
         input_format = env.read("INPUT_FORMAT", _format, remedy="RAW, AVRO or JSON")
         input_config = env.read("INPUT_CONFIG", _json_object, remedy="the JSON object that describes the records")
@@ -193,8 +202,6 @@ class Settings:
                 settings.decoder()
             except InputConfigError as exc:
                 env.note("INPUT_CONFIG", *exc.faults)
-        if env.faults:
-            raise SettingsError(env.faults)
         return settings
 
     def summary(self) -> str:
@@ -341,10 +348,22 @@ def _json_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as exc:
+        meant = _from_python(text)
+        if meant is not None:
+            raise ValueError(f"is a dict as Python writes it, and no JSON: give {meant}") from exc
         raise ValueError(f"is not JSON ({exc}): give an object such as {EXAMPLE_CONFIG}") from exc
     if not isinstance(value, dict):
         raise ValueError(f"is JSON of a {type(value).__name__}: give an object such as {EXAMPLE_CONFIG}")  # noqa: TRY004 - a bad value
     return value
+
+
+def _from_python(text: str) -> str | None:
+    """The JSON of what may be a dict as Python writes one, with single quotes, True and None; None where it is not."""
+    try:
+        value = ast.literal_eval(text)
+        return json.dumps(value) if isinstance(value, dict) else None
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
 
 
 def _format(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -58,10 +58,14 @@ class Memory:
 class Environment:
     """Reads variables and keeps the faults, so that all of them can be told at once."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
         self._faulty: set[str] = set()
         self.faults: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of all variables that are there."""
+        return iter(self._environ)
 
     def note(self, name: str, *faults: str) -> None:
         self._faulty.add(name)
@@ -91,7 +95,7 @@ class Environment:
             self.note(name, f"{name} is set, and {name}{suffix} too: give one of the two")
             return None
         # What is no path may be the secret itself, put there by mistake.
-        shown = f"{name}{suffix}={path!r}" if _PATH.fullmatch(path) else f"{name}{suffix}, which is to hold the path of a file,"
+        shown = f"{name}{suffix}={path!r}" if is_path(path) else f"{name}{suffix}, which is to hold the path of a file,"
         try:
             with Path(path).open("rb") as file:
                 content = file.read(MAX_SECRET_BYTES + 1)
@@ -128,6 +132,11 @@ class Environment:
             shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
             self.note(name, f"{name}={shown!r} {exc}")
             return cast("T", default)
+
+
+def is_path(text: str) -> bool:
+    """Whether a text looks like the path of a file, and so is no secret put in its place."""
+    return _PATH.fullmatch(text) is not None
 
 
 def one_of(*choices: C) -> Callable[[str], C]:

@@ -303,6 +303,23 @@ def test_bad_json_in_the_input_config_is_shown_with_its_place() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("python", "meant"),
+    [
+        ("{'data_type': 'uint8', 'data_reshape': None}", '{"data_type": "uint8", "data_reshape": null}'),
+        ('{"data_fields": ("a", "b"), "all": True}', '{"data_fields": ["a", "b"], "all": true}'),
+    ],
+)
+def test_an_input_config_as_python_writes_a_dict_is_told_as_json(python: str, meant: str) -> None:
+    assert faults(INPUT_CONFIG=python) == (f"INPUT_CONFIG={python!r} is a dict as Python writes it, and no JSON: give {meant}",)
+
+
+@pytest.mark.parametrize("text", ["{'a': b'x'}", "['a']", "{'a': {1, 2}}", "{" * 5000, "{'a': 1"])
+def test_what_is_no_dict_of_pythons_either_is_no_json(text: str) -> None:
+    [fault] = faults(INPUT_CONFIG=text)
+    assert " is not JSON (" in fault
+
+
 def test_a_reshape_that_is_none_is_named() -> None:
     [fault] = faults(
         INPUT_CONFIG='{"data_type": "uint8", "label_type": "uint8", "data_reshape": "28 x 28", "label_reshape": ""}'

@@ -18,6 +18,7 @@ RUN python -m pip install --no-cache-dir --disable-pip-version-check $(printf --
 
 COPY *.py ./
 COPY blockchain ./blockchain
+COPY checking ./checking
 COPY decoding ./decoding
 COPY observing ./observing
 COPY protocol ./protocol

@@ -8,7 +8,7 @@ DEMO := .venv-demo
 TEST := .venv-test
 BENCH := .venv-bench
 PEER := .venv-peer
-SOURCES := $(wildcard *.py) benchmarks blockchain decoding demo observing protocol tests training transport
+SOURCES := $(wildcard *.py) benchmarks blockchain checking decoding demo observing protocol tests training transport
 
 .PHONY: help demo test unit fuzz bench soak chaos check format clean
 

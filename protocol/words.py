@@ -7,11 +7,11 @@ MOST_IN_LINE = 8_000  # characters; container runtimes cut a line of a log at 16
 _CUT = " … "
 
 
-def shown(text: object) -> str:
+def shown(text: object, most: int = MOST_SHOWN) -> str:
     """The beginning of a text, with whatever would break a line or a terminal written as an escape."""
     whole = str(text)
-    start = repr(whole[:MOST_SHOWN])[1:-1]
-    return start if len(whole) <= MOST_SHOWN else f"{start}…"
+    start = repr(whole[:most])[1:-1]
+    return start if len(whole) <= most else f"{start}…"
 
 
 def in_a_line(text: str) -> str:

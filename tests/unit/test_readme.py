@@ -7,6 +7,7 @@ from pathlib import Path
 import protocol.errors
 from blockchain.node import REQUEST_LIMIT_S as NODE_LIMIT_S
 from blockchain.settings import DEFAULT_RECEIPT_LIMIT_S
+from checking.vocabulary import SECURITY, VARIABLES
 from clusters import BY_SASL, BY_TLS, PROTOCOLS
 from config import (
     CLOUD,
@@ -56,6 +57,14 @@ def test_every_variable_that_is_read_stands_in_the_table() -> None:
     }
     prefixes = {CLOUD, EDGE}
     assert set(first_column("variable")) == read - prefixes | {f"{prefix}BOOTSTRAP_SERVERS" for prefix in prefixes}
+
+
+def test_every_variable_is_described_with_the_default_that_the_table_has() -> None:
+    assert [(one.name, one.default) for one in VARIABLES] == [(name, default) for name, default, _ in rows(README, "variable")]
+    told = [
+        (name.strip(), default) for names, default, _ in rows(README, "KML_CLOUD_… and DATA_…") for name in names.split(",")
+    ]
+    assert sorted((one.name, one.default) for one in SECURITY) == sorted(told)
 
 
 def test_every_variable_of_a_clusters_security_stands_in_its_table() -> None:

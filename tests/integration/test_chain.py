@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -17,15 +18,19 @@ from web3 import Account, HTTPProvider, Web3
 
 from blockchain.contract import Contract
 from blockchain.contributions import Contributions
+from blockchain.functions import ABI
 from blockchain.node import Node, UncertainError
 from blockchain.settings import Chain
 from blockchain.wallet import Contribution, ContributionError, Wallet
+from checking.run import check
 from demo.chain import ChainNode, chain
 from demo.cloud import Cloud
 from demo.evaluator import Evaluator
 from demo.rounds import AnnouncedModel
 from protocol.errors import AccessError, ChainError, LimitError, ModelError
 from protocol.messages import Answer, OwnReply
+from tests.support.environments import job
+from variables import Environment
 
 WEIGHTS = "FED-dig1-model_data_topic:0:0:4"
 MODEL = AnnouncedModel("{}", {"optimizer": "adam", "loss": "mse"}, {"batch": 32, "kwargs_fit": {"epochs": 2}}, [])
@@ -454,3 +459,32 @@ def test_the_long_headers_of_a_proof_of_authority_chain_are_read(federation: Fed
     with odd_node((200, {"result": block})) as url:
         node = Node(federation.chain(url=SecretStr(url)))
         assert node.ask("reading", lambda: node.web3.eth.get_block("latest")["baseFeePerGas"]) == 9
+
+
+def test_a_check_looks_at_contract_and_wallet_and_tells_them_nothing(federation: Federation) -> None:
+    environ = job(
+        KML_CLOUD_BOOTSTRAP_SERVERS=None,
+        DATA_BOOTSTRAP_SERVERS=None,
+        CASE="5",
+        ETH_RPC_URL=federation.node.url,
+        ETH_CONTRACT_ADDRESS=federation.evaluator.address,
+        ETH_CONTRACT_ABI=json.dumps(ABI),
+        ETH_WALLET_ADDRESS=federation.wallet,
+        ETH_WALLET_KEY=federation.key,
+        ANSWER_LIMIT_S="5",
+    )
+
+    def checked(**changes: str) -> str:
+        out = io.StringIO()
+        check(out, Environment(environ | changes))
+        return " ".join(out.getvalue().split())
+
+    assert f"waits contract contract {federation.evaluator.address} at the chain's node" in checked()
+    federation.evaluator.publish_spec(WEIGHTS)
+    before = federation.last_transaction()
+    text = checked()
+    assert "passed contract contract" in text
+    assert "round=1" in text
+    assert federation.key.removeprefix("0x") not in text
+    assert f"has no wallet {NOBODY}" in checked(ETH_WALLET_ADDRESS=NOBODY, ETH_WALLET_KEY="")
+    assert federation.last_transaction() == before

@@ -19,7 +19,7 @@ from ending import LastWords, Stopping, end_process
 from observing.json_lines import JsonLines
 from protocol.errors import STATUS_BUG, STATUS_DONE, SettingsError, SpaceLackError, Stopped, WorkerError
 from utils import configure_logging
-from variables import is_log_json, termination_log
+from variables import Environment, is_log_json, termination_log
 
 log = logging.getLogger("federated_training")
 
@@ -39,6 +39,8 @@ def check(_stopping: Stopping) -> int:
     """Tell whether a worker with this environment would work; returns the exit status that its first fault means."""
     from checking.run import check  # noqa: PLC0415 - as above
 
+    level = (Environment().text("LOG_LEVEL") or "").upper()
+    configure_logging(level if level == "DEBUG" else "ERROR")  # of the rest the report tells what matters
     return check(sys.stdout)
 
 

@@ -11,7 +11,6 @@ from checking.report import Report, width_of
 from checking.vocabulary import table
 from config import Settings
 from protocol.errors import SettingsError
-from utils import configure_logging
 from variables import Environment
 
 
@@ -23,7 +22,6 @@ def check(out: TextIO, env: Environment | None = None) -> int:
     """
     env = env or Environment()
     settings = Settings.read(env)
-    configure_logging("DEBUG" if settings.log_level == "DEBUG" else "CRITICAL")  # what matters is in the report
     report = Report(out)
     with ExitStack() as stack:
         for title, finding in check_all(Desk(env, settings, stack)):

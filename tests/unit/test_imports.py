@@ -42,7 +42,6 @@ MAY_IMPORT = {
         "transport.interfaces",
         "transport.reader",
         "transport.stream",
-        "utils",
         "variables",
     },
     "liveness": set(),

@@ -33,7 +33,7 @@ def message(tmp_path: Path) -> Path:
     return path
 
 
-def ended(work: Callable[[Stopping], None], message: Path) -> int:
+def ended(work: Callable[[Stopping], int | None], message: Path) -> int:
     configure_logging("INFO")
     words = LastWords(message)
     with Stopping(words) as stopping:
@@ -92,6 +92,17 @@ def test_a_fault_that_nobody_expected_keeps_its_traceback_before_the_last_line(
     assert "Traceback (most recent call last):" in out
     assert out.endswith(f" ERROR   {line}\n")
     assert message.read_text() == line
+
+
+def test_a_package_that_is_not_installed_is_told_without_a_traceback(message: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert failing(ModuleNotFoundError("No module named 'pydantic'"), message) == 70
+    line = "No module named 'pydantic': python -m pip install -r requirements.txt installs what the worker needs"
+    assert capsys.readouterr().out.endswith(f" ERROR   {line}\n")
+    assert message.read_text() == line
+
+
+def test_work_may_end_with_a_status_of_its_own(message: Path) -> None:
+    assert ended(lambda _stopping: 75, message) == 75
 
 
 def test_what_others_have_named_breaks_no_line(message: Path, capsys: pytest.CaptureFixture[str]) -> None:

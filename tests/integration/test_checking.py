@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +65,17 @@ def write(bootstrap: str, topic: str, *records: tuple[bytes | None, bytes | None
     assert producer.flush(10) == 0
 
 
+@pytest.fixture(scope="module")
+def shared(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    """One of which the cloud has made no topic, for all tests that need no other."""
+    with contextlib.ExitStack() as stack:
+        yield Federation(bootstrap, tmp_path_factory.mktemp("shared"), stack)
+
+
 @pytest.fixture
-def stream(federation: Federation) -> Stream:
-    return federation.write()
+def stream(shared: Federation) -> Stream:
+    """A stream on a topic of its own."""
+    return shared.write()
 
 
 def topic_of(stream: Stream) -> str:
@@ -97,10 +105,10 @@ def test_a_check_changes_nothing_and_leaves_a_running_worker_alone(federation: F
     assert worker.wait() == 0  # and not 73: its transactional id is still its own
 
 
-def test_samples_are_shown_as_a_model_would_get_them(federation: Federation) -> None:
+def test_samples_are_shown_as_a_model_would_get_them(shared: Federation) -> None:
     features = np.arange(12, dtype=np.float32).reshape(6, 2) - 3
-    stream = federation.write(samples=Samples(features, np.array([0, 2, 2, 0, 2, 1], np.uint8)), partitions=2)
-    text, status = checked(federation.environment(stream, TOTAL_MSG="7", VALIDATION_RATE="0.5"))
+    stream = shared.write(samples=Samples(features, np.array([0, 2, 2, 0, 2, 1], np.uint8)), partitions=2)
+    text, status = checked(shared.environment(stream, TOTAL_MSG="7", VALIDATION_RATE="0.5"))
     assert status == 0
     assert f"passed DATA_TOPIC {stream.spec.replace(',', ', ')}, offsets=6" in text
     assert "training=3 validation=3 test=0" in text
@@ -148,30 +156,30 @@ def test_what_a_newcomer_does_wrong_is_told_all_at_once(federation: Federation, 
         ("{}:0:0:1", 65, "leaves none to train on"),
     ],
 )
-def test_a_spec_is_held_against_the_log(federation: Federation, stream: Stream, spec: str, status: int, told: str) -> None:
+def test_a_spec_is_held_against_the_log(shared: Federation, stream: Stream, spec: str, status: int, told: str) -> None:
     topic = topic_of(stream)
-    text, ended = checked(federation.environment(stream, DATA_TOPIC=spec.format(topic)))
+    text, ended = checked(shared.environment(stream, DATA_TOPIC=spec.format(topic)))
     assert told.format(topic) in text
     assert ended == status
 
 
-def test_records_that_retention_has_removed_are_told(federation: Federation, stream: Stream) -> None:
+def test_records_that_retention_has_removed_are_told(shared: Federation, stream: Stream) -> None:
     topic = topic_of(stream)
-    admin = AdminClient({"bootstrap.servers": federation.bootstrap})
+    admin = AdminClient({"bootstrap.servers": shared.bootstrap})
     [removed] = admin.delete_records([TopicPartition(topic, 0, 10)]).values()
     removed.result(10)
-    text, status = checked(federation.environment(stream))
+    text, status = checked(shared.environment(stream))
     assert "has offsets 10 to 399, and 0 to 9 are gone by retention" in text
     assert status == 65
     # A stream that goes on does so with what is left.
-    text, status = checked(federation.environment(stream, CASE="2"))
+    text, status = checked(shared.environment(stream, CASE="2"))
     assert "goes on at 10: retention has removed 0 to 9" in text
     assert status == 0
 
 
-def test_a_wrong_shape_is_told_with_its_place(federation: Federation, stream: Stream) -> None:
+def test_a_wrong_shape_is_told_with_its_place(shared: Federation, stream: Stream) -> None:
     config = {**stream.input_config, "data_reshape": "28 28"}
-    text, status = checked(federation.environment(stream, INPUT_CONFIG=json.dumps(config)))
+    text, status = checked(shared.environment(stream, INPUT_CONFIG=json.dumps(config)))
     assert (
         f"400 of 400 records looked at cannot be decoded, the first: {topic_of(stream)}[0]@0: value has 256 bytes, expected"
         in text
@@ -179,10 +187,10 @@ def test_a_wrong_shape_is_told_with_its_place(federation: Federation, stream: St
     assert status == 65
 
 
-def test_a_last_record_that_is_bad_is_found_and_may_be_left_out(federation: Federation, stream: Stream) -> None:
+def test_a_last_record_that_is_bad_is_found_and_may_be_left_out(shared: Federation, stream: Stream) -> None:
     topic = topic_of(stream)
-    write(federation.bootstrap, topic, (b"\1", b"short"), (b"\1", None), (None, bytes(256)))
-    environment = federation.environment(stream, DATA_TOPIC=topic)
+    write(shared.bootstrap, topic, (b"\1", b"short"), (b"\1", None), (None, bytes(256)))
+    environment = shared.environment(stream, DATA_TOPIC=topic)
     text, status = checked(environment)
     assert f"1 of 401 records looked at cannot be decoded, the first: {topic}[0]@400: value has 5 bytes" in text
     assert "without a value=1 without a key, which is the label=1" in text
@@ -192,10 +200,10 @@ def test_a_last_record_that_is_bad_is_found_and_may_be_left_out(federation: Fede
     assert status == 0
 
 
-def test_the_unlabelled_stream_is_read_as_the_labelled_one_is(federation: Federation, stream: Stream) -> None:
-    unlabelled = f"{federation.model_id}-unlabelled"
-    create_topic(federation.bootstrap, unlabelled, 1)
-    environment = federation.environment(stream, UNSUPERVISED_TOPIC=unlabelled)
+def test_the_unlabelled_stream_is_read_as_the_labelled_one_is(shared: Federation, stream: Stream) -> None:
+    unlabelled = f"{topic_of(stream)}-unlabelled"
+    create_topic(shared.bootstrap, unlabelled, 1)
+    environment = shared.environment(stream, UNSUPERVISED_TOPIC=unlabelled)
     text, status = checked(environment)
     assert f"FAULT UNSUPERVISED_TOPIC UNSUPERVISED_TOPIC: {unlabelled}:0:0:0 holds no record" in text
     assert status == 65
@@ -203,16 +211,16 @@ def test_the_unlabelled_stream_is_read_as_the_labelled_one_is(federation: Federa
     text, status = checked(environment | {"CASE": "4"})
     assert f"waits UNSUPERVISED_TOPIC {unlabelled}:0:0:0 has nothing new yet" in text
     assert status == 0
-    write(federation.bootstrap, unlabelled, (None, bytes(256)), (None, b"short"))
+    write(shared.bootstrap, unlabelled, (None, bytes(256)), (None, b"short"))
     text, status = checked(environment)
     assert f"1 of 2 records looked at cannot be decoded, the first: {unlabelled}[0]@1: value has 5 bytes" in text
     assert status == 65
 
 
-def test_a_topic_of_bad_records_that_would_lose_some_is_told(federation: Federation, stream: Stream) -> None:
-    bad = f"{federation.model_id}-bad"
-    create_topic(federation.bootstrap, bad, 1, {"cleanup.policy": "compact", "max.message.bytes": "1000"})
-    text, status = checked(federation.environment(stream, BAD_RECORDS=bad))
+def test_a_topic_of_bad_records_that_would_lose_some_is_told(shared: Federation, stream: Stream) -> None:
+    bad = f"{topic_of(stream)}-bad"
+    create_topic(shared.bootstrap, bad, 1, {"cleanup.policy": "compact", "max.message.bytes": "1000"})
+    text, status = checked(shared.environment(stream, BAD_RECORDS=bad))
     assert f"{bad} is compacted" in text
     assert f"{bad} takes messages of 1000 bytes" in text
     assert status == 0
@@ -226,8 +234,8 @@ def test_a_control_topic_that_takes_no_reply_is_a_fault(federation: Federation, 
     assert status == 69
 
 
-def test_a_kafka_that_is_not_there_hides_nothing_of_the_other(federation: Federation, stream: Stream) -> None:
-    text, status = checked(federation.environment(stream, DATA_BOOTSTRAP_SERVERS="127.0.0.1:1", ANSWER_LIMIT_S="0.5"))
+def test_a_kafka_that_is_not_there_hides_nothing_of_the_other(shared: Federation, stream: Stream) -> None:
+    text, status = checked(shared.environment(stream, DATA_BOOTSTRAP_SERVERS="127.0.0.1:1", ANSWER_LIMIT_S="0.5"))
     assert "FAULT edge's Kafka the edge's Kafka (DATA_BOOTSTRAP_SERVERS=127.0.0.1:1) did not answer within 0.5 s" in text
     assert "left out DATA_TOPIC until edge's Kafka can be used" in text
     assert "passed cloud's Kafka" in text

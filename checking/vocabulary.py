@@ -28,6 +28,7 @@ from config import (
     MACHINE_NAME,
 )
 from decoders import DECODERS
+from observing.settings import LOG_FORMATS
 from protocol.words import shown
 from transport.clients import READ_UNCOMMITTED
 from variables import FILE, TERMINATION_LOG, Environment, is_path
@@ -105,6 +106,12 @@ VARIABLES = (
     Variable("LIVENESS_FILE", "none", "file whose modification time shows a liveness probe that the worker gets on"),
     Variable("TERMINATION_LOG", f"{TERMINATION_LOG}, where it is there", "file for why the worker ended"),
     Variable("LOG_LEVEL", "INFO", ", ".join(LOG_LEVELS)),
+    Variable("LOG_FORMAT", LOG_FORMATS[0], f"how a line of the log is written: {', '.join(LOG_FORMATS)}"),
+    Variable("METRICS_PORT", "none", "port on which Prometheus finds the worker's metrics"),
+    Variable("TENSORBOARD_LOG_DIR", "none", "folder for TensorBoard"),
+    Variable("OTEL_EXPORTER_OTLP_ENDPOINT", "none", "address of an OpenTelemetry collector, for traces"),
+    Variable("MLFLOW_TRACKING_URI", "none", "address of an MLflow server"),
+    Variable("MLFLOW_EXPERIMENT_NAME", "FED-M", "its experiment that the run belongs to"),
 )
 
 # Each is there for both clusters, with CLOUD and with EDGE before its name.

@@ -35,6 +35,7 @@ MAY_IMPORT = {
         "clusters",
         "config",
         "decoders",
+        "observing.settings",
         "protocol",
         "training.split",  # numpy alone
         "transport.admin",

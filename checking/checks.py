@@ -21,6 +21,7 @@ from transport.admin import Admin
 from transport.clients import Cluster
 
 ALIKE = 0.85  # of two names, from 0 to 1
+LIBRARIES = ("OTEL_", "MLFLOW_", "TF_")  # what the names of variables begin with that libraries read by themselves
 
 Look: TypeAlias = Callable[[Desk], Iterator[Finding]]
 
@@ -76,7 +77,7 @@ def _found(look: Look, desk: Desk) -> Iterator[Finding]:
 def settings(desk: Desk) -> Iterator[Finding]:
     """All variables, and names that are nearly those of one."""
     env, names = desk.env, set(known())
-    for name in sorted(set(env) - names):
+    for name in sorted(name for name in set(env) - names if not name.startswith(LIBRARIES)):
         for meant in difflib.get_close_matches(name, names, 1, ALIKE):
             if env.text(meant) is None:
                 yield notice(f"{name} is set, and no worker reads it: is {meant} meant?")

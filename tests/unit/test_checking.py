@@ -103,6 +103,11 @@ def test_a_variable_that_is_nearly_one_of_the_workers_is_asked_about() -> None:
     assert "DATA_BOOTSTRAP_SERVER is set, and no worker reads it: is DATA_BOOTSTRAP_SERVERS meant?" in text
 
 
+def test_a_variable_of_a_library_is_not() -> None:
+    text, _status = checked({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://traces:4318/v1/traces"})
+    assert "is OTEL_EXPORTER_OTLP_ENDPOINT meant?" not in text
+
+
 def test_who_has_set_the_clouds_kafka_alone_is_told_of_the_edges() -> None:
     text, _status = checked({"KML_CLOUD_BOOTSTRAP_SERVERS": "no host:port"})
     assert "one Kafka may be the cloud's and the edge's: then give DATA_BOOTSTRAP_SERVERS the same address" in text
@@ -132,6 +137,7 @@ def test_a_secret_is_not_shown_and_neither_is_what_stands_in_its_paths_place(nam
 
 def test_the_user_of_an_address_is_not_shown() -> None:
     assert "hunter2" not in described(DATA_SASL_TOKEN_URL="https://me:hunter2@tokens.example/")  # noqa: S106 - a test's
+    assert "hunter2" not in described(MLFLOW_TRACKING_URI="https://me:hunter2@mlflow.example/")
 
 
 def test_the_secrets_are_those_that_the_settings_keep_to_themselves() -> None:

@@ -6,19 +6,15 @@ the node does.
 
 from __future__ import annotations
 
-from sklearn.model_selection import train_test_split
-
 from demo.chain import chain
 from demo.classic import (
     GOOD_ACCURACY,
-    HELD_OUT_RATE,
     ROUNDS,
-    SPLIT_SEED,
     TRAINING_SETTINGS,
     VALIDATION_RATE,
     write_digits,
 )
-from demo.datasets import load
+from demo.datasets import split_digits
 from demo.evaluator import Evaluator
 from demo.models import digits_model
 from demo.stage import HEAD, ROW, Outcome, held_out_accuracy, say, stage, table_rows
@@ -33,10 +29,7 @@ def run(dialect: str) -> Outcome:
     Raises:
         DemoError: something failed; everything has been ended and removed by then.
     """
-    digits, labels = load("digits")
-    split = train_test_split(digits, labels, test_size=HELD_OUT_RATE, stratify=labels, random_state=SPLIT_SEED)
-    train, held_out, train_labels, held_out_labels = split
-    vectors = held_out.reshape(len(held_out), -1)
+    digits = split_digits()
     with stage() as here, chain() as node:
         model = digits_model(dialect)
         announced = here.announced(model, dialect, TRAINING_SETTINGS, ROUNDS)
@@ -44,7 +37,7 @@ def run(dialect: str) -> Outcome:
         say(f"chain listens on {node.url}, contract {evaluator.address}")
         wallets = list(node.wallets().items())[1:]  # the first is the evaluator's
         names = {}
-        for at, (name, stream) in enumerate(write_digits(here.bootstrap, here.model_id, train, train_labels).items()):
+        for at, (name, stream) in enumerate(write_digits(here.bootstrap, here.model_id, digits.images, digits.labels).items()):
             wallet, key = wallets[at]
             names[wallet] = name
             say(f"device {name} wrote {stream.total} digits as {stream.input_format} to {stream.spec}")
@@ -63,7 +56,7 @@ def run(dialect: str) -> Outcome:
         print(ROW.format(*HEAD))
         accuracy = 0.0
         for one in evaluator.run(rounds=ROUNDS, clients=len(names)):
-            accuracy = held_out_accuracy(model, one.arrays, vectors, held_out_labels)
+            accuracy = held_out_accuracy(model, one.arrays, digits.held_out, digits.held_out_labels)
             print("\n".join(table_rows(one.version, one, names, accuracy)), flush=True)
         here.end()
     fault = None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from sklearn.model_selection import train_test_split
-
-from demo.datasets import load
+from demo.datasets import split_digits
 from demo.device import Stream, write_stream
 from demo.models import digits_model
 from demo.stage import HEAD, ROW, Outcome, held_out_accuracy, say, stage, table_rows
@@ -13,8 +11,6 @@ from protocol.records import Array
 ROUNDS = 5
 TRAINING_SETTINGS = {"batch": 32, "kwargs_fit": {"epochs": 3}, "kwargs_val": {}, "unsupervised": False}
 VALIDATION_RATE = 0.2
-HELD_OUT_RATE = 0.25
-SPLIT_SEED = 0
 GOOD_ACCURACY = 0.93
 
 
@@ -27,12 +23,9 @@ def run(dialect: str) -> Outcome:
     Raises:
         DemoError: something failed; everything has been ended and removed by then.
     """
-    digits, labels = load("digits")
-    split = train_test_split(digits, labels, test_size=HELD_OUT_RATE, stratify=labels, random_state=SPLIT_SEED)
-    train, held_out, train_labels, held_out_labels = split
-    vectors = held_out.reshape(len(held_out), -1)
+    digits = split_digits()
     with stage() as here:
-        for name, stream in write_digits(here.bootstrap, here.model_id, train, train_labels).items():
+        for name, stream in write_digits(here.bootstrap, here.model_id, digits.images, digits.labels).items():
             say(f"device {name} wrote {stream.total} digits as {stream.input_format} to {stream.spec}")
             here.start_worker(name, stream, validation_rate=VALIDATION_RATE)
         model = digits_model(dialect)
@@ -40,7 +33,7 @@ def run(dialect: str) -> Outcome:
         print(ROW.format(*HEAD))
         accuracy = 0.0
         for number, one in enumerate(here.cloud.run(announced, rounds=ROUNDS, clients=len(here.names))):
-            accuracy = held_out_accuracy(model, one.arrays, vectors, held_out_labels)
+            accuracy = held_out_accuracy(model, one.arrays, digits.held_out, digits.held_out_labels)
             print("\n".join(table_rows(number, one, here.names, accuracy)), flush=True)
         here.end()
     fault = None

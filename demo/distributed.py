@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
-from demo.classic import HELD_OUT_RATE, ROUNDS, SPLIT_SEED, VALIDATION_RATE, write_digits
-from demo.datasets import load
+from demo.classic import ROUNDS, VALIDATION_RATE, write_digits
+from demo.datasets import split_digits
 from demo.models import SUB_MODELS, chained_digits_model
 from demo.rounds import Round
 from demo.stage import Outcome, say, stage
@@ -34,12 +33,9 @@ def run(dialect: str) -> Outcome:
     Raises:
         DemoError: something failed; everything has been ended and removed by then.
     """
-    digits, labels = load("digits")
-    split = train_test_split(digits, labels, test_size=HELD_OUT_RATE, stratify=labels, random_state=SPLIT_SEED)
-    train, held_out, train_labels, held_out_labels = split
-    vectors = held_out.reshape(len(held_out), -1)
+    digits = split_digits()
     with stage() as here:
-        for name, stream in write_digits(here.bootstrap, here.model_id, train, train_labels).items():
+        for name, stream in write_digits(here.bootstrap, here.model_id, digits.images, digits.labels).items():
             say(f"device {name} wrote {stream.total} digits as {stream.input_format} to {stream.spec}")
             here.start_worker(name, stream, validation_rate=VALIDATION_RATE, CASE="3")
         model = chained_digits_model(dialect)
@@ -47,7 +43,7 @@ def run(dialect: str) -> Outcome:
         print(ROW.format(*HEAD, *(f"held-out {name}" for name in SUB_MODELS)))
         accuracies = dict.fromkeys(SUB_MODELS, 0.0)
         for number, one in enumerate(here.cloud.run(announced, rounds=ROUNDS, clients=len(here.names))):
-            accuracies = held_out_accuracies(model, one.arrays, vectors, held_out_labels)
+            accuracies = held_out_accuracies(model, one.arrays, digits.held_out, digits.held_out_labels)
             print("\n".join(table_rows(number, one, here.names, accuracies)), flush=True)
         here.end()
     low = [name for name, accuracy in accuracies.items() if accuracy < GOOD_ACCURACY[name]]

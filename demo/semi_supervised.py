@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from demo.datasets import load
+from demo.datasets import SPLIT_SEED, split_digits
 from demo.device import Stream, write_stream
 from demo.models import digits_model
 from demo.stage import Outcome, Stage, beside, held_out_accuracy, say, stage
@@ -21,8 +21,6 @@ from protocol.records import Array
 ROUNDS = 5
 DEVICES = 2
 LABELLED_RATE = 0.1
-HELD_OUT_RATE = 0.25
-SPLIT_SEED = 0
 VALIDATION_RATE = 0.1
 SETTINGS: Mapping[str, Any] = {
     "batch": 16,
@@ -44,13 +42,10 @@ def run(dialect: str) -> Outcome:
     Raises:
         DemoError: something failed; everything has been ended and removed by then.
     """
-    digits, labels = load("digits")
-    digits = digits.reshape(len(digits), -1)
-    train, held_out, train_labels, held_out_labels = train_test_split(
-        digits, labels, test_size=HELD_OUT_RATE, stratify=labels, random_state=SPLIT_SEED
-    )
+    digits = split_digits()
+    vectors = digits.images.reshape(len(digits.images), -1)
     known, rest, known_labels, _unknown = train_test_split(
-        train, train_labels, train_size=LABELLED_RATE, stratify=train_labels, random_state=SPLIT_SEED
+        vectors, digits.labels, train_size=LABELLED_RATE, stratify=digits.labels, random_state=SPLIT_SEED
     )
     with stage() as alone, beside(alone) as both:
         for at in range(DEVICES):
@@ -74,7 +69,7 @@ def run(dialect: str) -> Outcome:
         print(ROW.format("round", "labelled alone", "with pseudo-labels", "rise"))
         reached = [0.0, 0.0]
         for number, pair in enumerate(rounds):
-            reached = [held_out_accuracy(model, one.arrays, held_out, held_out_labels) for one in pair]
+            reached = [held_out_accuracy(model, one.arrays, digits.held_out, digits.held_out_labels) for one in pair]
             print(ROW.format(number, *(f"{one:.4f}" for one in reached), f"{reached[1] - reached[0]:+.4f}"), flush=True)
         alone.end()
     fault = None

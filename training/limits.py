@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
@@ -16,7 +17,9 @@ class Overdue(BaseException):
 
 @contextlib.contextmanager
 def within(limit_s: float | None) -> Iterator[None]:
-    """Have something done within a limit; in the main thread, since it is a signal that ends it.
+    """Have something done within a limit.
+
+    It is a signal that ends it, which only the main thread hears: in any other there is no limit.
 
     Args:
         limit_s: None = without limit.
@@ -24,7 +27,7 @@ def within(limit_s: float | None) -> Iterator[None]:
     Raises:
         Overdue: it took longer.
     """
-    if limit_s is None:
+    if limit_s is None or threading.current_thread() is not threading.main_thread():
         yield
         return
     begun = time.monotonic()

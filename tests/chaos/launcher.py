@@ -114,4 +114,5 @@ if __name__ == "__main__":
     hand = Hand(int(begun), load(strikes), Path(fallen), Path(broker))
     transport.writer.Producer = producer(hand)  # type: ignore[attr-defined]
     transport.reader.Consumer = consumer(hand)  # type: ignore[attr-defined]
+    sys.argv = ["federated_training.py"]
     runpy.run_path("federated_training.py", run_name="__main__")

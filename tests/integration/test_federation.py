@@ -31,6 +31,7 @@ from protocol.weights import load_arrays
 from tests.integration.conftest import Federation, announced
 from tests.support import golden
 from tests.support.models import classifier
+from tests.support.patience import eventually
 from training.dialects import load_keras
 from transport.clients import READ_UNCOMMITTED, Cluster
 from transport.reader import Reader
@@ -328,15 +329,21 @@ def test_a_worker_that_is_stopped_while_it_sends_a_hundred_megabytes_leaves_off(
     sent = threading.Event()
 
     def records() -> Iterator[tuple[bytes, bytes]]:
-        for _ in range(100):
+        for number in range(100):
             yield b"k", bytes(1_000_000)
-            sent.set()
+            if number == 10:
+                eventually(lambda: beside.bounds(topic, 0)[1] > 0, True)  # noqa: FBT003 - what it comes to
+                sent.set()
 
     def stop() -> None:
         sent.wait(limit_s)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    with Stopping(LastWords(None)) as stopping, Reader(cluster, topic, limit_s) as reader:
+    with (
+        Stopping(LastWords(None)) as stopping,
+        Reader(cluster, topic, limit_s) as reader,
+        Reader(cluster, topic, limit_s, READ_UNCOMMITTED) as beside,
+    ):
         transactions = Transactions(reader.membership, limit_s)
         threading.Thread(target=stop).start()
         with (
@@ -349,5 +356,4 @@ def test_a_worker_that_is_stopped_while_it_sends_a_hundred_megabytes_leaves_off(
         low, high = reader.bounds(topic, 0)
         assert high < 100
         assert list(reader.read(OffsetRange(topic, 0, low, high))) == []
-    with Reader(cluster, topic, limit_s, READ_UNCOMMITTED) as reader:
-        assert 0 < reader.bounds(topic, 0)[1] < 100
+        assert 0 < beside.bounds(topic, 0)[1] < 100

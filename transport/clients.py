@@ -187,7 +187,7 @@ def _connection(cluster: Cluster, client_id: str) -> dict[str, Any]:
         # round begins its back-off anew, so the least time is also how often one that stays away is tried, and how long a first
         # connection waits, halved.
         "metadata.recovery.strategy": "rebootstrap",
-        "reconnect.backoff.ms": 100,
+        "reconnect.backoff.ms": 40,
         "reconnect.backoff.max.ms": 5_000,
         **_librdkafka_security(cluster.security),
     }

@@ -26,7 +26,7 @@ from transport.patience import PROGRESS_EVERY_S
 from transport.positions import StreamPositions
 from transport.reader import Reader
 from transport.sameness import same_topics
-from transport.stream import Counts, read_stream, resolve
+from transport.stream import Counts, read_stream, resolve, tell_left_out
 from transport.windows import MovingStream
 from transport.writer import Writer
 from utils import memory_bytes, without_collection
@@ -138,10 +138,7 @@ def _keep(settings: Settings, wanted: _Wanted, keep: Callable[[Iterable[RecordBa
                 hand_over(reader, writer, settings.bad_record_topic, sieve.bad)
     name = "stream" if wanted.is_labelled else "unlabelled stream"
     log.info("%s read records=%d from %s", name, counts.records, ", ".join(map(str, ranges)))
-    if counts.tombstones or counts.keyless:
-        log.warning(
-            "left out tombstones=%d and records without a key=%d: they are no samples", counts.tombstones, counts.keyless
-        )
+    tell_left_out(counts.tombstones, counts.keyless)
     return kept, counts
 
 

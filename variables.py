@@ -161,23 +161,17 @@ def share(text: str) -> float:
 
 def count(text: str) -> int:
     """A number of records, at least 1."""
-    if not WHOLE.fullmatch(text) or int(text) == 0:
-        raise ValueError("is no number of records: give a whole number above 0, or None for a stream without end")
-    return int(text)
+    return _whole(text, "is no number of records: give a whole number above 0, or None for a stream without end")
 
 
 def number(text: str) -> int:
     """A whole number, at least 1."""
-    if not WHOLE.fullmatch(text) or int(text) == 0:
-        raise ValueError("is no whole number above 0: give one, e.g. 100")
-    return int(text)
+    return _whole(text, "is no whole number above 0: give one, e.g. 100")
 
 
 def port(text: str) -> int:
     """A TCP port that can be listened on."""
-    if not WHOLE.fullmatch(text) or not 0 < int(text) <= MAX_PORT:
-        raise ValueError(f"is no port: give a whole number from 1 to {MAX_PORT}, e.g. 9090")
-    return int(text)
+    return _whole(text, f"is no port: give a whole number from 1 to {MAX_PORT}, e.g. 9090", MAX_PORT)
 
 
 def limit(text: str) -> float | None:
@@ -238,6 +232,12 @@ def file(text: str) -> Path:
     elif not os.access(path, os.W_OK):
         raise ValueError("is a file that this process may not write to: let it, or name another one")
     return path
+
+
+def _whole(text: str, fault: str, most: int | None = None) -> int:
+    if not WHOLE.fullmatch(text) or int(text) == 0 or (most is not None and int(text) > most):
+        raise ValueError(fault)
+    return int(text)
 
 
 def _number(text: str, wanted: str) -> float:

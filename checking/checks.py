@@ -16,7 +16,7 @@ from checking.streams import bad_record_topic, parts, stream
 from checking.vocabulary import VARIABLES, known
 from clusters import BOOTSTRAP, names_of
 from config import BLOCKCHAIN, CLOUD, EDGE, KIND_NAMES, MACHINE_NAME, MOVING, Settings
-from protocol.errors import AccessError, SettingsError, WorkerError
+from protocol.errors import SettingsError, WorkerError
 from transport.admin import Admin
 from transport.clients import Cluster
 
@@ -98,11 +98,7 @@ def settings(desk: Desk) -> Iterator[Finding]:
 def edge(desk: Desk) -> Iterator[Finding]:
     """The way to the edge's Kafka, and what reading there brings about."""
     yield _connected(desk.edge, desk.settings.data)
-    try:
-        is_virgin = not desk.edge.partitions(OFFSETS_TOPIC)
-    except AccessError:
-        is_virgin = False
-    if is_virgin:
+    if desk.has_no_group(desk.edge):
         yield notice(f"no consumer has come yet: for the first one, which this check is, Kafka makes its own {OFFSETS_TOPIC}")
 
 

@@ -10,6 +10,7 @@ from typing import final
 
 from config import MOVING, Settings
 from decoders import Decoder
+from protocol.errors import AccessError
 from protocol.stream_spec import OffsetRange, StreamRange
 from transport.admin import Admin
 from transport.clients import Cluster
@@ -60,6 +61,13 @@ class Desk:
     def is_moving(self, variable: str) -> bool:
         """Whether the stream of a variable goes on."""
         return self.settings.case in MOVING and self.settings.moving_stream[0] == variable
+
+    def has_no_group(self, admin: Admin) -> bool:
+        """Whether no group has been used on a Kafka yet; False where this may not be looked at, as mostly with ACLs."""
+        try:
+            return not admin.partitions(OFFSETS_TOPIC)
+        except AccessError:
+            return False
 
     def _admin(self, cluster: Cluster) -> Admin:
         return self._stack.enter_context(Admin(cluster, self.settings.federation.group, self.limit_s))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from checking.desk import OFFSETS_TOPIC, Desk, near
+from checking.desk import Desk, near
 from checking.findings import Finding, faults, notice, passed, waits
-from protocol.errors import AccessError, KafkaError, WorkerError
+from protocol.errors import KafkaError, WorkerError
 from protocol.topics import CONTROL_LIMIT_BYTES, WEIGHTS_LIMIT_BYTES
 from transport.clients import READ_COMMITTED
 
@@ -62,11 +62,7 @@ def reply_topic(desk: Desk) -> Iterator[Finding]:
 def group(desk: Desk) -> Iterator[Finding]:
     """The group whose offset says which models are answered, and the transactional id."""
     name = desk.settings.federation.group
-    try:
-        is_virgin = not desk.cloud.partitions(OFFSETS_TOPIC)
-    except AccessError:  # it may not be looked at, as mostly where there are ACLs
-        is_virgin = False
-    if is_virgin:
+    if desk.has_no_group(desk.cloud):
         yield notice("no group has been used on this Kafka yet, so whether this client may use its own shows when it does")
     else:
         desk.cloud.check_group(name)

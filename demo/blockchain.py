@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from demo.chain import chain
 from demo.classic import (
-    GOOD_ACCURACY,
     ROUNDS,
     TRAINING_SETTINGS,
     VALIDATION_RATE,
+    outcome,
     write_digits,
 )
 from demo.datasets import split_digits
@@ -37,10 +37,9 @@ def run(dialect: str) -> Outcome:
         say(f"chain listens on {node.url}, contract {evaluator.address}")
         wallets = list(node.wallets().items())[1:]  # the first is the evaluator's
         names = {}
-        for at, (name, stream) in enumerate(write_digits(here.bootstrap, here.model_id, digits.images, digits.labels).items()):
+        for at, (name, stream) in enumerate(write_digits(here, digits).items()):
             wallet, key = wallets[at]
             names[wallet] = name
-            say(f"device {name} wrote {stream.total} digits as {stream.input_format} to {stream.spec}")
             here.start_worker(
                 name,
                 stream,
@@ -59,7 +58,4 @@ def run(dialect: str) -> Outcome:
             accuracy = held_out_accuracy(model, one.arrays, digits.held_out, digits.held_out_labels)
             print("\n".join(table_rows(one.version, one, names, accuracy)), flush=True)
         here.end()
-    fault = None
-    if accuracy < GOOD_ACCURACY:
-        fault = f"that is less than the {GOOD_ACCURACY:.0%} that this model and these data reach"
-    return Outcome(f"global model: {accuracy:.2%} of the held-out digits right, in {ROUNDS} rounds on a chain", fault)
+    return outcome(accuracy, f", in {ROUNDS} rounds on a chain")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from demo.datasets import split_digits
+from demo.datasets import Digits, split_digits
 from demo.device import Stream, write_stream
 from demo.models import digits_model
-from demo.stage import HEAD, ROW, Outcome, held_out_accuracy, say, stage, table_rows
-from protocol.records import Array
+from demo.stage import HEAD, ROW, Outcome, Stage, held_out_accuracy, say, stage, table_rows
 
 ROUNDS = 5
 TRAINING_SETTINGS = {"batch": 32, "kwargs_fit": {"epochs": 3}, "kwargs_val": {}, "unsupervised": False}
@@ -25,8 +24,7 @@ def run(dialect: str) -> Outcome:
     """
     digits = split_digits()
     with stage() as here:
-        for name, stream in write_digits(here.bootstrap, here.model_id, digits.images, digits.labels).items():
-            say(f"device {name} wrote {stream.total} digits as {stream.input_format} to {stream.spec}")
+        for name, stream in write_digits(here, digits).items():
             here.start_worker(name, stream, validation_rate=VALIDATION_RATE)
         model = digits_model(dialect)
         announced = here.announced(model, dialect, TRAINING_SETTINGS, ROUNDS)
@@ -36,27 +34,35 @@ def run(dialect: str) -> Outcome:
             accuracy = held_out_accuracy(model, one.arrays, digits.held_out, digits.held_out_labels)
             print("\n".join(table_rows(number, one, here.names, accuracy)), flush=True)
         here.end()
+    return outcome(accuracy)
+
+
+def outcome(accuracy: float, where: str = "") -> Outcome:
+    """What an accuracy on the held-out digits comes to.
+
+    Args:
+        where: to go behind it.
+    """
     fault = None
     if accuracy < GOOD_ACCURACY:
         fault = f"that is less than the {GOOD_ACCURACY:.0%} that this model and these data reach"
-    return Outcome(f"global model: {accuracy:.2%} of the held-out digits right", fault)
+    return Outcome(f"global model: {accuracy:.2%} of the held-out digits right{where}", fault)
 
 
-def write_digits(bootstrap: str, model_id: str, digits: Array, labels: Array) -> dict[str, Stream]:
+def write_digits(here: Stage, digits: Digits) -> dict[str, Stream]:
     """Two devices write half of the digits each: one the images' bytes, the other 64 floats of an Avro record.
-
-    Args:
-        bootstrap: host:port list of the devices' Kafka.
-        model_id: goes into the topics' names, so that a broker may be used again.
-        digits: (n, 8, 8) uint8; labels: (n,).
 
     Returns:
         The streams by the devices' names.
     """
-    vectors, half = digits.reshape(len(digits), -1), len(digits) // 2
-    return {
-        "device-1-RAW": write_stream(bootstrap, f"{model_id}-device-1", vectors[:half], labels[:half], "RAW"),
+    vectors, labels, half = digits.images.reshape(len(digits.images), -1), digits.labels, len(digits.images) // 2
+    topics = f"{here.model_id}-device-1", f"{here.model_id}-device-2"  # of their own, so that a broker may be used again
+    streams = {
+        "device-1-RAW": write_stream(here.bootstrap, topics[0], vectors[:half], labels[:half], "RAW"),
         "device-2-AVRO": write_stream(
-            bootstrap, f"{model_id}-device-2", vectors[half:].astype("float32"), labels[half:], "AVRO", partitions=2
+            here.bootstrap, topics[1], vectors[half:].astype("float32"), labels[half:], "AVRO", partitions=2
         ),
     }
+    for name, stream in streams.items():
+        say(f"device {name} wrote {stream.total} digits as {stream.input_format} to {stream.spec}")
+    return streams

@@ -15,7 +15,7 @@ from demo.classic import ROUNDS, VALIDATION_RATE, write_digits
 from demo.datasets import split_digits
 from demo.models import SUB_MODELS, chained_digits_model
 from demo.rounds import Round
-from demo.stage import Outcome, say, stage
+from demo.stage import Outcome, stage
 from protocol.records import Array
 
 TRAINING_SETTINGS = {"batch": 32, "kwargs_fit": {"epochs": 3}, "kwargs_val": {}, "N": len(SUB_MODELS), "unsupervised": False}
@@ -35,8 +35,7 @@ def run(dialect: str) -> Outcome:
     """
     digits = split_digits()
     with stage() as here:
-        for name, stream in write_digits(here.bootstrap, here.model_id, digits.images, digits.labels).items():
-            say(f"device {name} wrote {stream.total} digits as {stream.input_format} to {stream.spec}")
+        for name, stream in write_digits(here, digits).items():
             here.start_worker(name, stream, validation_rate=VALIDATION_RATE, CASE="3")
         model = chained_digits_model(dialect)
         announced = here.announced(model, dialect, TRAINING_SETTINGS, ROUNDS)

@@ -44,8 +44,7 @@ def digits_model(dialect: str) -> Any:
     Args:
         dialect: a key of LIBRARIES.
     """
-    keras = import_quietly(LIBRARIES[dialect])
-    keras.utils.set_random_seed(SEED)
+    keras = _seeded(dialect)
     layers = keras.layers
     model = keras.Sequential(
         [
@@ -55,8 +54,7 @@ def digits_model(dialect: str) -> Any:
             layers.Dense(10, activation="softmax"),
         ]
     )
-    optimizers = keras.optimizers.legacy if dialect == "keras2" else keras.optimizers
-    model.compile(optimizers.Adam(0.005), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(_adam(keras, dialect), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
@@ -66,14 +64,12 @@ def measurements_model(dialect: str, numbers: int) -> Any:
     Args:
         dialect: a key of LIBRARIES.
     """
-    keras = import_quietly(LIBRARIES[dialect])
-    keras.utils.set_random_seed(SEED)
+    keras = _seeded(dialect)
     layers = keras.layers
     model = keras.Sequential(
         [keras.Input((numbers,)), layers.Dense(16, activation="relu"), layers.Dense(2, activation="softmax")]
     )
-    optimizers = keras.optimizers.legacy if dialect == "keras2" else keras.optimizers
-    model.compile(optimizers.Adam(0.005), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(_adam(keras, dialect), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
@@ -83,8 +79,7 @@ def chained_digits_model(dialect: str) -> Any:
     Args:
         dialect: a key of LIBRARIES.
     """
-    keras = import_quietly(LIBRARIES[dialect])
-    keras.utils.set_random_seed(SEED)
+    keras = _seeded(dialect)
     layers = keras.layers
     image = keras.Input((64,))
     found = layers.Dense(16, activation="relu")(layers.Rescaling(1 / 16)(image))
@@ -95,9 +90,8 @@ def chained_digits_model(dialect: str) -> Any:
     inputs = keras.Input((64,))
     next_input, prediction = edge(inputs)
     model = keras.Model(inputs, [prediction, cloud(next_input)])
-    optimizers = keras.optimizers.legacy if dialect == "keras2" else keras.optimizers
     model.compile(
-        optimizers.Adam(0.005),
+        _adam(keras, dialect),
         loss=dict.fromkeys(SUB_MODELS, "sparse_categorical_crossentropy"),
         loss_weights=[0.5, 0.5],
         metrics=[["accuracy"], ["accuracy"]],
@@ -110,6 +104,18 @@ def import_quietly(library: str) -> Any:
     quieten_libraries()
     with quiet_start():
         return importlib.import_module(library)
+
+
+def _seeded(dialect: str) -> Any:
+    """The Keras of a dialect, of which every model begins with the same weights."""
+    keras = import_quietly(LIBRARIES[dialect])
+    keras.utils.set_random_seed(SEED)
+    return keras
+
+
+def _adam(keras: Any, dialect: str) -> Any:
+    """In Keras 2 the older one, whose configuration is that of TensorFlow 2.7."""
+    return (keras.optimizers.legacy if dialect == "keras2" else keras.optimizers).Adam(0.005)
 
 
 def _without(value: Any, names: tuple[str, ...]) -> Any:

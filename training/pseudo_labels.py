@@ -7,7 +7,6 @@ arg max as their label, and fits the model to the labelled samples and all that 
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from training.datasets import FitData
 from training.dialects import TrainableModel
 from training.fit import Epoch, fit, told
 from training.labelling import Labelling, labelling_of
+from training.state import seed_of
 from training.unlabelled import PseudoLabelled, Unlabelled
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def fit_with_pseudo_labels(
         chosen, labels = np.concatenate([chosen, found.places]), np.concatenate([labels, found.labels])
         left = np.setdiff1d(left, found.places, assume_unique=True)
         with_chosen = data.with_added(PseudoLabelled(source, chosen, labels))
-        epochs += fit(trainable, with_chosen, message, _seed_of_pass(seed, number))
+        epochs += fit(trainable, with_chosen, message, seed_of(seed, number))
         if not len(left):
             break
     return epochs
@@ -115,14 +115,10 @@ def fit_with_windows(
             passed_over += 1
             continue
         added = data.with_added(PseudoLabelled(window, found.places, found.labels))
-        epochs += fit(trainable, added, message, _seed_of_pass(seed, number))
+        epochs += fit(trainable, added, message, seed_of(seed, number))
     if passed_over:
         log.info("windows of which nothing was sure enough passed_over=%d", passed_over)
     return epochs
-
-
-def _seed_of_pass(seed: int, number: int) -> int:
-    return zlib.crc32(f"{seed} {number}".encode())
 
 
 def confident(

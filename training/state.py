@@ -37,10 +37,15 @@ class FitState:
         for variable, value in zip(self._variables, self._values, strict=True):
             variable.assign(value)
         for index, reseed in enumerate(self._reseeders):
-            reseed(zlib.crc32(f"{seed} {index}".encode()))
+            reseed(seed_of(seed, index))
         for layer in self._stateful:
             layer.reset_states()
         self._model.reset_metrics()
+
+
+def seed_of(seed: int, number: int) -> int:
+    """The seed of one of several things that follow from a seed. 32 bit, unsigned."""
+    return zlib.crc32(f"{seed} {number}".encode())
 
 
 def can_be_kept(dialect: Dialect, model: Any) -> bool:

@@ -11,7 +11,7 @@ from protocol.errors import KafkaError, LimitError
 from protocol.positions import Positions
 from protocol.records import BadRecord
 from protocol.stream_spec import OffsetRange
-from transport.interfaces import Copier, Copy, LogReader, Record, headers_of, offset_of, place
+from transport.interfaces import Copier, Copy, LogReader, Record, headers_of, offset_of, partition_of, place
 from transport.patience import Patience
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,10 @@ class BadRecordTopic:
         """Copy those of a window, in stream order."""
         if self._standing is None:
             offsets = {} if self._start is None else self._start.offsets
-            is_behind: Callable[[_Place], bool] = lambda source: source[2] >= offsets.get(source[:2], 0)  # noqa: E731
+
+            def is_behind(source: _Place) -> bool:
+                return source[2] >= offsets.get(source[:2], 0)
+
             self._standing = set(_standing(self._reader, self._topic, is_behind))
         hand_over(self._reader, self._copier, self._topic, bad, self._standing)
 
@@ -145,7 +148,7 @@ def _source(record: Record) -> _Place | None:
 
 
 def _place(record: Record) -> _Place:
-    return record.topic() or "", record.partition() or 0, offset_of(record)
+    return *partition_of(record), offset_of(record)
 
 
 def _mark(source: _Place, record: Record) -> int:

@@ -186,6 +186,11 @@ def headers_of(record: Record) -> list[tuple[str, bytes | None]] | None:
     return found
 
 
+def partition_of(record: Record) -> Partition:
+    """The topic and partition, which a consumed record always has."""
+    return record.topic() or "", record.partition() or 0
+
+
 def place(record: Record) -> str:
     """Where a record stands, as topic[partition]@offset."""
     return f"{record.topic()}[{record.partition()}]@{record.offset()}"

@@ -86,6 +86,12 @@ def read_stream(
                 yield batch
 
 
+def tell_left_out(tombstones: int, keyless: int) -> None:
+    """Warn of records that are no samples, where there were some."""
+    if tombstones or keyless:
+        log.warning("left out tombstones=%d and records without a key=%d: they are no samples", tombstones, keyless)
+
+
 def batch_of(topic: str, partition: int, records: Sequence[Record], counts: Counts, *, needs_key: bool = True) -> RecordBatch:
     """The records of one partition that have a value, and a key where one is needed, as a batch, which may be empty.
 

@@ -15,10 +15,10 @@ from protocol.records import BadRecord, RecordBatch
 from protocol.stream_spec import StreamRange
 from protocol.windows import Window, WindowLimits
 from transport.bad_records import BadRecordTopic
-from transport.interfaces import POLL_S, LogReader, Record, offset_of
+from transport.interfaces import POLL_S, LogReader, Record, offset_of, partition_of
 from transport.patience import Patience
 from transport.positions import StreamPositions
-from transport.stream import Counts, batch_of
+from transport.stream import Counts, batch_of, tell_left_out
 
 log = logging.getLogger(__name__)
 
@@ -185,13 +185,13 @@ class MovingStream:
         for one, position in reached.items():
             self._at[one] = min(position, self._ends.get(one, position))
         if self._ends:
-            records = [record for record in records if offset_of(record) < self._ends.get(_partition(record), math.inf)]
+            records = [record for record in records if offset_of(record) < self._ends.get(partition_of(record), math.inf)]
         now.add(self._batches(records))
 
     def _batches(self, records: Sequence[Record]) -> list[RecordBatch]:
         batches = [
             batch_of(topic, partition, list(those), self.counts, needs_key=self._needs_key)
-            for (topic, partition), those in itertools.groupby(records, _partition)
+            for (topic, partition), those in itertools.groupby(records, partition_of)
         ]
         return [batch for batch in batches if len(batch)]
 
@@ -230,9 +230,7 @@ class MovingStream:
             now.drop()
 
     def _tell_left_out(self, tombstones: int, keyless: int) -> None:
-        tombstones, keyless = self.counts.tombstones - tombstones, self.counts.keyless - keyless
-        if tombstones or keyless:
-            log.warning("left out tombstones=%d and records without a key=%d: they are no samples", tombstones, keyless)
+        tell_left_out(self.counts.tombstones - tombstones, self.counts.keyless - keyless)
 
     def _is_at_end(self, one: Partition) -> bool:
         return one in self._ends and self._at[one] >= self._ends[one]
@@ -250,7 +248,3 @@ class MovingStream:
 
 def _has_passed(since: float | None, limit_s: float) -> bool:
     return since is not None and time.monotonic() - since >= limit_s
-
-
-def _partition(record: Record) -> Partition:
-    return record.topic() or "", record.partition() or 0

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import watching
 from protocol.errors import KafkaError
-from protocol.messages import Metrics, ModelMessage, encode_reply
+from protocol.messages import Metrics, ModelMessage, Trained, encode_reply
 from protocol.metrics import thin_to_fit
 from protocol.pickles import dump_array
-from protocol.positions import Positions
 from protocol.records import Array
 from protocol.stream_spec import OffsetRange
 from protocol.topics import CONTROL_LIMIT_BYTES, WEIGHTS_LIMIT_BYTES, Federation
@@ -58,21 +58,11 @@ class FederatedKafkaMLAggregationSink:
             self._topics.check_writable(topic)
         self._prepared = self._topics.topic_id(replies), largest
 
-    def send(
-        self,
-        arrays: Sequence[Array],
-        message: ModelMessage,
-        metrics: Metrics,
-        num_data: int,
-        positions: Positions | None = None,
-        mined: int | None = None,
-    ) -> bytes:
+    def send(self, arrays: Sequence[Array], message: ModelMessage, trained: Trained, mined: int | None = None) -> bytes:
         """Answer a model.
 
         Args:
             arrays: in the order of the sender's `get_weights`.
-            num_data: records of the stream.
-            positions: of a moving stream behind the round.
             mined: what a reply tells of the client's wallet, where there is a chain.
 
         Returns:
@@ -94,7 +84,9 @@ class FederatedKafkaMLAggregationSink:
         watching.tell(WeightsMoved("sent", sum(array.nbytes for array in arrays)))
         # Never the log's end: after a transaction it lies one further, and the cloud waits for a record there.
         weights = OffsetRange(topic, PARTITION, offsets[0], offsets[-1] + 1)
-        return self._send_reply(metrics, lambda kept: encode_reply(weights, message, kept, num_data, positions, mined))
+        return self._send_reply(
+            trained.metrics, lambda kept: encode_reply(weights, message, replace(trained, metrics=kept), mined)
+        )
 
     def _send_reply(self, metrics: Metrics, encode: Callable[[Metrics], bytes]) -> bytes:
         topic, key = self._federation.reply_control, self._federation.group.encode()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from config import Settings
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from protocol.errors import ModelError
-from protocol.messages import Identity, Metrics, ModelMessage, OwnReply, read_own_reply
+from protocol.messages import Identity, ModelMessage, OwnReply, Trained, read_own_reply
 from protocol.positions import Positions
 from protocol.records import Array
 from transport.interfaces import LogReader
@@ -185,15 +185,8 @@ class ContributingSink:
             raise AssertionError("a reply that is none")
         self._contributions.make(reply, lambda: self._stands(model))
 
-    def send(
-        self,
-        arrays: Sequence[Array],
-        message: ModelMessage,
-        metrics: Metrics,
-        num_data: int,
-        positions: Positions | None = None,
-    ) -> None:
-        self._sent = message, self._kafka.send(arrays, message, metrics, num_data, positions, self._mined)
+    def send(self, arrays: Sequence[Array], message: ModelMessage, trained: Trained) -> None:
+        self._sent = message, self._kafka.send(arrays, message, trained, self._mined)
 
 
 def join_contract(

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable
 
 from config import Settings
-from federated_mainTraining import Train, Trained
+from federated_mainTraining import Train
 from federated_singleClassicTraining import FitOnBoth, single_classic
 from protocol.errors import ModelError
-from protocol.messages import ModelMessage
+from protocol.messages import ModelMessage, Trained
 from training.datasets import FitData
 from training.dialects import TrainableModel, output_names
 

@@ -16,12 +16,12 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 import watching
 from protocol.errors import DivergedError
-from protocol.messages import Metrics, ModelMessage
+from protocol.messages import Metrics, ModelMessage, Trained
 from protocol.metrics import check_loss
 from protocol.positions import Positions
 from protocol.records import Array
@@ -59,26 +59,10 @@ class Sink(Protocol):
     def prepare(self, largest_bytes: int) -> None:
         """Make sure, before the fit, that arrays of up to so many bytes can be sent after it."""
 
-    def send(
-        self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int, positions: Positions | None
-    ) -> object: ...
+    def send(self, arrays: Sequence[Array], message: ModelMessage, trained: Trained) -> object: ...
 
     def transaction(self) -> AbstractContextManager[None]:
         """Within it, what is sent and the offset that is committed stand together or not at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a round's fits have to report.
-
-    Attributes:
-        num_data: what a reply says of the amount of data, the weight of this client in the average.
-        positions: of the moving stream behind the round; None where there is none.
-    """
-
-    metrics: Metrics
-    num_data: int
-    positions: Positions | None = None
 
 
 # A kind of training: fits a model on the samples of its round, with a seed for what is drawn by chance.
@@ -127,7 +111,6 @@ def take_part(  # noqa: PLR0913 - the parts of a round
                 sink.prepare(trainable.largest_bytes())
             with watching.phase("train"):
                 trained = train(trainable, message, seed)
-            num_data = trained.num_data
             try:
                 arrays: Sequence[Array] = trainable.trained_arrays()
                 check_loss(trained.metrics)
@@ -135,7 +118,7 @@ def take_part(  # noqa: PLR0913 - the parts of a round
                 if not returns_received:
                     raise
                 log.warning("%s; the weights go back as they came, with num_data=0", exc)
-                arrays, num_data = engine.received(message), 0
+                arrays, trained = engine.received(message), replace(trained, num_data=0)
             if not rounds.stands(message):
                 log.warning(
                     "round dropped version=%d: its federation is gone, or has gone on without this reply", message.version
@@ -143,18 +126,18 @@ def take_part(  # noqa: PLR0913 - the parts of a round
                 watching.tell(RoundDropped(message.version))
                 continue
             with watching.phase("reply"), sink.transaction():
-                sink.send(arrays, message, trained.metrics, num_data, trained.positions)
+                sink.send(arrays, message, trained)
                 rounds.commit(message, trained.positions)
             count += 1
             last = _last(trained.metrics)
             log.info(
                 "round done version=%d samples=%d seconds=%.1f %s",
                 message.version,
-                num_data,
+                trained.num_data,
                 time.monotonic() - begun,
                 " ".join(f"{name}={value:.4g}" for name, value in last.items()),
             )
-            watching.tell(RoundAnswered(message.version, num_data, last))
+            watching.tell(RoundAnswered(message.version, trained.num_data, last))
             answered(trained)
         if message.is_last:
             return count

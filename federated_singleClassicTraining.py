@@ -10,9 +10,9 @@ from functools import cache
 from typing import TypeAlias
 
 from config import Settings
-from federated_mainTraining import Train, Trained
+from federated_mainTraining import Train
 from protocol.errors import DataError, SpaceLackError
-from protocol.messages import ModelMessage
+from protocol.messages import ModelMessage, Trained
 from protocol.metrics import collect
 from protocol.records import RecordBatch
 from sieve import Sieve

@@ -11,10 +11,10 @@ from typing import Protocol, final
 
 from config import Settings
 from decoders import Decoder
-from federated_mainTraining import Train, Trained
+from federated_mainTraining import Train
 from federated_singleClassicTraining import single_classic
 from protocol.errors import SpaceLackError
-from protocol.messages import ModelMessage
+from protocol.messages import ModelMessage, Trained
 from protocol.metrics import collect
 from protocol.positions import Positions
 from protocol.records import BadRecord

@@ -14,10 +14,10 @@ from config import Settings
 from decoders import Decoder
 from federated_distributedClassicTraining import distributed_classic
 from federated_distributedIncrementalTraining import distributed_incremental
-from federated_mainTraining import Train, Trained
+from federated_mainTraining import Train
 from federated_singleClassicTraining import FitOnBoth, single_classic
 from federated_singleIncrementalTraining import Labelled, single_incremental
-from protocol.messages import ModelMessage
+from protocol.messages import ModelMessage, Trained
 from reading import keep_labelled_stream, keep_unlabelled_stream, open_moving_stream, stream_memory
 from training.datasets import FitData
 from training.dialects import TrainableModel

@@ -21,10 +21,10 @@ from demo.cloud import Cloud
 from demo.device import Stream
 from demo.models import LIBRARIES, describe, import_quietly
 from demo.rounds import LAST, AnnouncedModel
-from federated_mainTraining import Trained, take_part
+from federated_mainTraining import take_part
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from KafkaModelEngine import KafkaModelEngine
-from protocol.messages import ModelMessage
+from protocol.messages import ModelMessage, Trained
 from protocol.metrics import collect
 from protocol.records import Array, Samples
 from protocol.topics import Federation

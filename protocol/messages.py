@@ -184,31 +184,36 @@ def _finite(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def encode_reply(
-    weights: OffsetRange,
-    message: ModelMessage,
-    metrics: Metrics,
-    num_data: int,
-    positions: Positions | None = None,
-    mined: int | None = None,
-) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a round's fits have to report.
+
+    Attributes:
+        num_data: what a reply says of the amount of data, the weight of this client in the average.
+        positions: of the moving stream behind the round; None where there is none.
+    """
+
+    metrics: Metrics
+    num_data: int
+    positions: Positions | None = None
+
+
+def encode_reply(weights: OffsetRange, message: ModelMessage, trained: Trained, mined: int | None = None) -> bytes:
     """The JSON value of the reply to a message.
 
     Args:
         weights: where the reply's arrays stand, all acknowledged.
-        num_data: records that were trained on, the weight of this client in the average.
-        positions: of the moving stream behind the round.
         mined: transactions of the client's wallet that a chain had before this reply; None where there is no chain.
     """
     reply = {
         "topic": str(weights),
         "version": message.reply_version,
-        "metrics": metrics.as_json(),
-        "num_data": num_data,
+        "metrics": trained.metrics.as_json(),
+        "num_data": trained.num_data,
         "answers": _answers(message),
     }
-    if positions is not None:
-        reply["positions"] = positions.as_json()
+    if trained.positions is not None:
+        reply["positions"] = trained.positions.as_json()
     if mined is not None:
         reply["mined"] = mined
     return json.dumps(reply, allow_nan=False).encode()

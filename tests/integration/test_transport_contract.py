@@ -21,7 +21,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from protocol.errors import DataError, FencedError, KafkaError, LimitError, ModelError
-from protocol.messages import Metrics
+from protocol.messages import Metrics, Trained
 from protocol.positions import METADATA_LIMIT_BYTES, Positions, Progress, can_be_kept, parse_progress
 from protocol.stream_spec import OffsetRange
 from protocol.topics import Federation
@@ -441,7 +441,7 @@ def test_a_reply_that_was_not_committed_is_seen_by_whoever_reads_uncommitted(
     message, metrics = model_message(version=3), Metrics(training={"loss": [0.5]}, validation={"loss": [0.5]})
     positions = Positions({"sensors": "an-id"}, {("sensors", 0): 7})
     with pytest.raises(KeyboardInterrupt), sink.transaction():
-        sink.send([np.zeros(3)], message, metrics, 1, positions)
+        sink.send([np.zeros(3)], message, Trained(metrics, 1, positions))
         raise KeyboardInterrupt
     replies = ReplyLog(lambda: nullcontext(kafka.reader(topic, isolation)), federation)
     assert replies.look(message) == (Replied(is_answered=True, positions=positions) if seen else Replied())
@@ -458,7 +458,7 @@ def test_a_clients_own_replies_are_read_again_in_their_order(kafka: AnyKafka, to
     messages = [replace(model_message(version=version), topic_id="7:0xC") for version in (3, 4)]
     sink = FederatedKafkaMLAggregationSink(kafka.sender, kafka.topics, federation)
     for mined, message in enumerate(messages):
-        sink.send([np.zeros(3)], message, metrics, 400, mined=mined)
+        sink.send([np.zeros(3)], message, Trained(metrics, 400), mined=mined)
     key = federation.group.encode()
     elsewhere = {"topic": "others:0:0:1", "version": 4, "metrics": {}, "num_data": 1, "answers": {}}
     for odd in (b"{", b'{"version": 4}', json.dumps(elsewhere).encode()):  # forged, or another program's
@@ -544,7 +544,7 @@ def test_arrays_around_and_above_the_contracts_limit_travel(bootstrap: str, topi
         array = np.zeros(size, np.uint8)
         sink.prepare(array.nbytes)
         metrics = Metrics(training={"loss": [0.5]}, validation={"loss": [0.5]})
-        assert json.loads(sink.send([array], model_message(), metrics, 1))["topic"] == f"{federation.reply_data}:0:0:1"
+        assert json.loads(sink.send([array], model_message(), Trained(metrics, 1)))["topic"] == f"{federation.reply_data}:0:0:1"
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])

@@ -8,7 +8,7 @@ import pytest
 
 from federated_blockchainSingleClassicTraining import ContractRounds, Waits
 from protocol.errors import LimitError, ModelError
-from protocol.messages import Metrics, ModelMessage, OwnReply, encode_reply, read_own_reply
+from protocol.messages import Metrics, ModelMessage, OwnReply, Trained, encode_reply, read_own_reply
 from protocol.stream_spec import OffsetRange
 from tests.support.messages import model_message
 
@@ -77,7 +77,9 @@ def model_message_of(number: int, spec: str, identity: str) -> ModelMessage:
 
 def reply_to(number: int, identity: str = "1:0xC") -> OwnReply:
     message = model_message_of(number, spec(number), identity)
-    reply = read_own_reply(encode_reply(OffsetRange("FED-dig1-agg_data_topic-c1", 0, 0, 4), message, METRICS, 400, mined=2))
+    reply = read_own_reply(
+        encode_reply(OffsetRange("FED-dig1-agg_data_topic-c1", 0, 0, 4), message, Trained(METRICS, 400), mined=2)
+    )
     assert reply is not None
     return reply
 
@@ -235,5 +237,5 @@ def test_what_is_no_reply_of_ones_own_is_none(value: bytes | None) -> None:
 
 
 def test_a_reply_without_a_chain_says_nothing_of_one() -> None:
-    reply = json.loads(encode_reply(OffsetRange("t", 0, 0, 1), model_message(version=1), METRICS, 400))
+    reply = json.loads(encode_reply(OffsetRange("t", 0, 0, 1), model_message(version=1), Trained(METRICS, 400)))
     assert "mined" not in reply

@@ -9,11 +9,11 @@ import pytest
 
 from config import Settings
 from federated_distributedClassicTraining import distributed_classic
-from federated_mainTraining import Trained
 from federated_singleClassicTraining import single_classic
 from KafkaModelEngine import KafkaModelEngine
 from protocol.architecture import Dialect
 from protocol.errors import ModelError
+from protocol.messages import Trained
 from protocol.records import Array
 from tests.support import golden
 from tests.support.environments import job

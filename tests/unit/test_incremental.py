@@ -13,11 +13,12 @@ from tensorflow.python.eager import context
 import federated_singleIncrementalTraining
 from config import Settings
 from federated_distributedIncrementalTraining import distributed_incremental
-from federated_mainTraining import Train, Trained
+from federated_mainTraining import Train
 from federated_singleIncrementalTraining import Labelled, Windows, silence_s, single_incremental
 from KafkaModelEngine import KafkaModelEngine
 from protocol.architecture import Dialect
 from protocol.errors import BadRecordError, DataError, ModelError
+from protocol.messages import Trained
 from protocol.positions import Positions
 from protocol.records import BadRecord, RecordBatch
 from protocol.windows import Window

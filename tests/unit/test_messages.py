@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import ModelError
-from protocol.messages import Answer, Metrics, encode_reply, parse_answer, parse_model_message
+from protocol.messages import Answer, Metrics, Trained, encode_reply, parse_answer, parse_model_message
 from protocol.positions import Positions
 from protocol.stream_spec import OffsetRange
 from tests.support import golden, watch
@@ -116,7 +116,9 @@ def test_what_is_no_message_is_refused(value: bytes | None, fault: str) -> None:
 
 def test_a_reply_says_what_the_contract_wants() -> None:
     metrics = Metrics(training={"loss": [0.5]}, validation={"loss": [None]})
-    reply = json.loads(encode_reply(OffsetRange("FED-dig1-agg_data_topic-c1", 0, 4, 8), model_message(version=2), metrics, 400))
+    reply = json.loads(
+        encode_reply(OffsetRange("FED-dig1-agg_data_topic-c1", 0, 4, 8), model_message(version=2), Trained(metrics, 400))
+    )
     assert reply == {
         "topic": "FED-dig1-agg_data_topic-c1:0:4:8",
         "version": 3,
@@ -135,7 +137,7 @@ def test_what_is_no_reply_answers_nothing(value: bytes | None) -> None:
 def test_a_reply_tells_how_far_the_stream_has_been_trained_on() -> None:
     metrics = Metrics(training={"loss": [0.5]}, validation={"loss": [None]})
     positions = Positions({"sensors": "an-id", "more": "another"}, {("sensors", 0): 0, ("sensors", 11): 7, ("more", 1): 10**14})
-    value = encode_reply(OffsetRange("w", 0, 4, 8), model_message(version=2), metrics, 400, positions)
+    value = encode_reply(OffsetRange("w", 0, 4, 8), model_message(version=2), Trained(metrics, 400, positions))
     assert json.loads(value)["positions"] == {"sensors": ["an-id", {"0": 0, "11": 7}], "more": ["another", {"1": 10**14}]}
     assert parse_answer(value).positions == positions
 
@@ -168,7 +170,7 @@ def test_what_are_no_positions_are_none(positions: Any) -> None:
 
 def test_a_reply_with_test_samples_has_a_test_entry() -> None:
     metrics = Metrics(training={"loss": [0.5]}, validation={"loss": [None]}, test={"loss": [0.7]})
-    reply = json.loads(encode_reply(OffsetRange("t", 0, 0, 1), model_message(version=-1), metrics, 400))
+    reply = json.loads(encode_reply(OffsetRange("t", 0, 0, 1), model_message(version=-1), Trained(metrics, 400)))
     assert reply["version"] == -1
     assert reply["metrics"]["test"] == {"loss": [0.7]}
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from federated_mainTraining import Trained, round_seed, take_part
+from federated_mainTraining import round_seed, take_part
 from protocol.architecture import Dialect
 from protocol.errors import DivergedError, ModelError
-from protocol.messages import Metrics, ModelMessage
+from protocol.messages import Metrics, ModelMessage, Trained
 from protocol.positions import Positions
 from protocol.records import Array
 from tests.support.messages import model_message
@@ -86,12 +86,10 @@ class Notes:
         yield
         self._note("end")
 
-    def send(
-        self, arrays: Sequence[Array], message: ModelMessage, metrics: Metrics, num_data: int, positions: Positions | None
-    ) -> object:
-        assert metrics is self._metrics
-        assert positions is POSITIONS
-        self._note("send", message.version, float(arrays[0]), num_data)
+    def send(self, arrays: Sequence[Array], message: ModelMessage, trained: Trained) -> object:
+        assert trained.metrics is self._metrics
+        assert trained.positions is POSITIONS
+        self._note("send", message.version, float(arrays[0]), trained.num_data)
         return None
 
     def run(self, *, returns_received: bool = False) -> int:

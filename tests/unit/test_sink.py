@@ -7,7 +7,7 @@ import pytest
 
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from protocol.errors import KafkaError
-from protocol.messages import Metrics
+from protocol.messages import Metrics, Trained
 from protocol.metrics import collect
 from protocol.records import Array
 from protocol.stream_spec import OffsetRange
@@ -48,21 +48,21 @@ def test_the_reply_topic_takes_the_largest_array(kafka: FakeKafka) -> None:
     large = np.zeros(3_000_000, np.float32)
     sink = sink_of(kafka)
     sink.prepare(large.nbytes)
-    assert json.loads(sink.send([*ARRAYS, large], model_message(), METRICS, 400))["topic"] == f"{REPLIES}:0:0:3"
+    assert json.loads(sink.send([*ARRAYS, large], model_message(), Trained(METRICS, 400)))["topic"] == f"{REPLIES}:0:0:3"
 
 
 @pytest.mark.parametrize("beyond", range(-400, 400, 40))
 def test_an_array_around_the_contracts_limit_is_taken(kafka: FakeKafka, beyond: int) -> None:
     sink, array = sink_of(kafka), np.zeros(10_000_000 + beyond, np.uint8)
     sink.prepare(array.nbytes)
-    sink.send([array], model_message(), METRICS, 400)
+    sink.send([array], model_message(), Trained(METRICS, 400))
 
 
 def test_arrays_stand_in_index_order_before_a_reply_that_names_them(kafka: FakeKafka) -> None:
     sink = sink_of(kafka)
     for version in (0, 1):
         sink.prepare(LARGEST)
-        sink.send(ARRAYS, model_message(version=version), METRICS, 400)
+        sink.send(ARRAYS, model_message(version=version), Trained(METRICS, 400))
     [(_key, _first), (key, value)] = replies(kafka)
     assert key == b"FED-MODEL-dig1-CLIENT-c1"
     assert value is not None
@@ -83,7 +83,7 @@ def test_a_history_of_thousands_of_epochs_fits_the_control_topic(kafka: FakeKafk
     metrics = collect([{"loss": 1 / 3 + epoch, "val_loss": 2 / 3 + epoch} for epoch in range(5_000)])
     sink = sink_of(kafka)
     sink.prepare(LARGEST)
-    sink.send(ARRAYS, model_message(), metrics, 400)
+    sink.send(ARRAYS, model_message(), Trained(metrics, 400))
     [(key, value)] = replies(kafka)
     assert key is not None
     assert value is not None
@@ -100,7 +100,7 @@ def test_a_reply_topic_that_was_taken_away_is_made_again_as_it_was(kafka: FakeKa
     kafka.delete(REPLIES)
     if when == "before the round":
         sink.prepare(LARGEST)
-    sink.send(ARRAYS, model_message(), METRICS, 400)
+    sink.send(ARRAYS, model_message(), Trained(METRICS, 400))
     assert kafka.topics[REPLIES].message_bytes == 10_000_000
 
 
@@ -109,7 +109,7 @@ def test_a_reply_is_not_sent_where_the_cloud_has_taken_its_topic_away(kafka: Fak
     sink.prepare(LARGEST)
     kafka.delete(FEDERATION.reply_control)
     with pytest.raises(KafkaError, match="FED-dig1-agg_control_topic is gone"):
-        sink.send(ARRAYS, model_message(), METRICS, 400)
+        sink.send(ARRAYS, model_message(), Trained(METRICS, 400))
     assert FEDERATION.reply_control not in kafka.topics
 
 
@@ -125,5 +125,5 @@ def test_arrays_that_something_else_was_written_between_are_not_announced(kafka:
     sink = FederatedKafkaMLAggregationSink(Interrupted(kafka), FakeTopics(kafka), FEDERATION)
     sink.prepare(LARGEST)
     with pytest.raises(KafkaError, match=r"at offsets \[0, 2\]: another worker with this client id writes between them"):
-        sink.send(ARRAYS, model_message(), METRICS, 400)
+        sink.send(ARRAYS, model_message(), Trained(METRICS, 400))
     assert not replies(kafka)

@@ -46,13 +46,14 @@ class FederatedKafkaMLAggregationSink:
     def prepare(self, largest_bytes: int) -> None:
         """Make sure that arrays of up to so many bytes, and a reply, can be sent; before the fit, so that none is in vain.
 
-        What was made sure of once needs no more than a look whether the topic is still the same.
+        What was made sure of once needs no look before each fit: sending looks.
         """
+        largest = _message_bytes(largest_bytes)
+        if largest > self._prepared[1]:
+            self._make_sure(largest)
+
+    def _make_sure(self, largest: int) -> None:
         replies = self._federation.reply_data
-        largest = max(largest_bytes + PICKLE_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES, WEIGHTS_LIMIT_BYTES)
-        prepared, taken = self._prepared
-        if prepared is not None and largest <= taken and self._topics.topic_id(replies) == prepared:
-            return
         self._topics.ensure_topic(replies, largest)
         for topic in (replies, self._federation.reply_control):
             self._topics.check_writable(topic)
@@ -73,9 +74,12 @@ class FederatedKafkaMLAggregationSink:
             KafkaError: a record was not taken, or something else wrote between the arrays.
             ModelError: the metrics are too many for one message.
         """
-        # Again: whoever took the topic away during the fit, the producer would make it with a low limit.
-        self.prepare(max((array.nbytes for array in arrays), default=0))
         topic = self._federation.reply_data
+        prepared, taken = self._prepared
+        largest = _message_bytes(max((array.nbytes for array in arrays), default=0))
+        # Whoever has taken the topic away, the producer would make it with a low limit.
+        if prepared is None or largest > taken or self._topics.topic_id(topic) != prepared:
+            self._make_sure(largest)
         offsets = self._sender.send(topic, ((array_key(index), dump_array(array)) for index, array in enumerate(arrays)))
         if offsets != list(range(offsets[0], offsets[0] + len(arrays))):
             raise KafkaError(
@@ -98,3 +102,8 @@ class FederatedKafkaMLAggregationSink:
             )
         self._sender.send(topic, [(key, reply)])
         return reply
+
+
+def _message_bytes(array_bytes: int) -> int:
+    """What the reply topic must take for an array of so many bytes, as the contract has it at least."""
+    return max(array_bytes + PICKLE_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES, WEIGHTS_LIMIT_BYTES)

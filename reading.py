@@ -97,7 +97,7 @@ def open_moving_stream(settings: Settings, stack: ExitStack) -> MovingStream:
         WorkerError: as opening has it.
     """
     of_data = (settings.data, settings.federation.stream_group, settings.answer_limit_s)
-    reader, topics = stack.enter_context(Reader(*of_data)), stack.enter_context(Admin(*of_data))
+    topics, reader = stack.enter_context(Admin(*of_data)), stack.enter_context(Reader(*of_data))
     bad_records = None
     if settings.bad_record_topic is not None:
         await_bad_record_topic(reader, settings.bad_record_topic, settings.answer_limit_s)
@@ -121,7 +121,7 @@ def _keep(settings: Settings, wanted: _Wanted, keep: Callable[[Iterable[RecordBa
     counts = Counts()
     of_data = (settings.data, settings.federation.group, settings.answer_limit_s)
     phase = watching.phase("read" if wanted.is_labelled else "read unlabelled")
-    with phase, without_collection(), Reader(*of_data) as reader, Admin(*of_data) as topics:
+    with phase, without_collection(), Admin(*of_data) as topics, Reader(*of_data) as reader:  # both connect at once
         if settings.bad_record_topic is not None:
             await_bad_record_topic(reader, settings.bad_record_topic, settings.answer_limit_s)
         ranges = resolve(reader, wanted.spec, settings.answer_limit_s, wanted.variable)

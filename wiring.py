@@ -81,8 +81,8 @@ def federate(settings: Settings, stopping: Stopping) -> None:
     with ExitStack() as stack:
         kind = KINDS[settings.case](settings, stop, stack)
         try:
-            reader = stack.enter_context(Reader(settings.cloud, federation.group, settings.answer_limit_s))
             admin = stack.enter_context(Admin(settings.cloud, federation.group, settings.answer_limit_s))
+            reader = stack.enter_context(Reader(settings.cloud, federation.group, settings.answer_limit_s))
             writer = stack.enter_context(_writer(settings, reader))
             rounds, sink = _ends(settings, stack, reader, admin, writer, lambda: _check(tensorflow, *kind.streams))
             count = take_part(

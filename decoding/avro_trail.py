@@ -78,7 +78,13 @@ class Trail:
         self._at += wire.itemsize * count
         if self._at > len(self._raw):
             raise UnlikeError
-        self.parts += [Fixed(wire, count)] if count else []
+        if not count:
+            return
+        last = self.parts[-1] if self.parts else None
+        if isinstance(last, Fixed) and last.wire == wire:
+            self.parts[-1] = Fixed(wire, last.count + count)
+        else:
+            self.parts.append(Fixed(wire, count))
 
     def _varint(self) -> int:
         number = 0

@@ -29,7 +29,7 @@ from transport.sameness import same_topics
 from transport.stream import Counts, read_stream, resolve, tell_left_out
 from transport.windows import MovingStream
 from transport.writer import Writer
-from utils import memory_bytes, without_collection
+from utils import give_back_memory, memory_bytes, without_collection
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +136,7 @@ def _keep(settings: Settings, wanted: _Wanted, keep: Callable[[Iterable[RecordBa
         if settings.bad_record_topic is not None and sieve.bad:
             with Writer(*of_data) as writer:
                 hand_over(reader, writer, settings.bad_record_topic, sieve.bad)
+    give_back_memory()  # what the client's queue took
     name = "stream" if wanted.is_labelled else "unlabelled stream"
     log.info("%s read records=%d from %s", name, counts.records, ", ".join(map(str, ranges)))
     tell_left_out(counts.tombstones, counts.keyless)

@@ -1,12 +1,14 @@
 """The memory that a worker may have, and what of it the stream may take."""
 
+import ctypes
+import mmap
 from pathlib import Path
 
 import pytest
 
 from config import Settings
 from tests.support.environments import job
-from utils import memory_bytes
+from utils import give_back_memory, memory_bytes
 from variables import Memory, memory
 
 MACHINE = memory_bytes(Path("/nowhere"), Path("/nowhere"))
@@ -70,3 +72,19 @@ def test_what_is_no_amount_is_refused(text: str) -> None:
 def test_half_of_it_is_the_streams_unless_the_setting_says_otherwise() -> None:
     assert Settings.from_env(job()).data_memory == Memory(share=0.5)
     assert Settings.from_env(job(DATA_MEMORY_LIMIT="256Mi")).data_memory == Memory(bytes=2**28)
+
+
+def test_memory_that_was_freed_goes_back_to_the_system() -> None:
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("the C library is not GNU's: it has no call for it")
+    parts = [bytes(900) for _ in range(50_000)]
+    last = parts[-1]  # behind the hole that the others leave
+    del parts
+    before = resident_bytes()
+    give_back_memory()
+    assert before - resident_bytes() > 20_000_000
+    assert len(last) == 900
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE

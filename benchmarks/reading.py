@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -55,10 +56,12 @@ def ours(job: dict[str, str]) -> float:
     return seconds
 
 
-def decoding(input_format: str, fields: int, dtype: str) -> dict[str, float]:
-    """Seconds for some records, values and keys, of the worker and of the format's usual reader."""
+def decoding(input_format: str, sizes: list[int], dtype: str) -> dict[str, float]:
+    """Seconds for some records of samples of such sizes, values and keys, of the worker and of the format's usual reader."""
+    fields = math.prod(sizes)
     records = max(FEW, NUMBERS // fields)
-    keys, values, config = encode(*numbers(records, fields, dtype), input_format)
+    features, labels = numbers(records, fields, dtype)
+    keys, values, config = encode(features.reshape(-1, *sizes), labels, input_format)
     decoder = make_decoder(input_format, config)
     batch = READ_BATCH
     begun = time.perf_counter()
@@ -102,16 +105,18 @@ def run(bootstrap: str) -> str:
         job = environment(bootstrap, stream)
         measured, against = in_turn(*(partial(call, "benchmarks.reading", name, job=job) for name in ("ours", "bare")))
         rows.append(Row(f"{what}, into arrays", "bare consumer", measured, against, goal, is_rate=True))
-    for input_format, dtype, beside, goal in (
-        ("AVRO", "float32", "avro", "at least 10"),
-        ("AVRO", "int32", "avro", "at least 10"),
-        ("JSON", "float32", "json", "at least 3"),
-        ("JSON", "int32", "json", "at least 3"),
+    flat = ((3,), (784,))
+    for input_format, dtype, beside, goal, all_sizes in (
+        ("AVRO", "float32", "avro", "at least 10", flat),
+        ("AVRO", "int32", "avro", "at least 10", flat),
+        ("JSON", "float32", "json", "at least 3", flat),
+        ("JSON", "int32", "json", "at least 3", flat),
+        ("JSON", "uint8", "json", "at least 3", ((28, 28),)),
     ):
-        for fields in (3, 784):
-            arguments = {"input_format": input_format, "fields": fields, "dtype": dtype}
+        for sizes in all_sizes:
+            arguments = {"input_format": input_format, "sizes": sizes, "dtype": dtype}
             pairs = [call("benchmarks.reading", "decoding", **arguments) for _ in range(RUNS)]
-            what = f"{input_format}, {fields} {dtype} a record, decoding alone"
+            what = f"{input_format}, {' x '.join(map(str, sizes))} {dtype} a record, decoding alone"
             measured, against = ([pair[name] for pair in pairs] for name in ("ours", "usual"))
             rows.append(Row(what, f"package {beside}", measured, against, goal, is_rate=True))
     return "Rates of records; a ratio is ours over the other's.\n\n" + comparison(rows)

@@ -6,7 +6,6 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DEMO := .venv-demo
 TEST := .venv-test
-BENCH := .venv-bench
 PEER := .venv-peer
 SOURCES := $(wildcard *.py) benchmarks blockchain checking decoding demo observing protocol tests training transport
 
@@ -18,7 +17,7 @@ help:  ## list the commands
 KIND ?= classic
 
 demo: $(DEMO)/.installed  ## a federation over a real Kafka, in a minute; KIND=… for another kind of training than classic
-	@$(DEMO)/bin/python -m demo.run --kind $(KIND)
+	@$(DEMO)/bin/python -m demo.run --kind $(KIND) $(if $(filter no,$(OPEN)),--no-open)
 
 test: $(TEST)/.installed  ## all tests, over a real Kafka
 	@$(TEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -32,11 +31,11 @@ SEED ?= 1
 fuzz: $(TEST)/.fuzzer  ## read spoiled weights, 20 minutes; COUNT=1000000 of them, which follow from SEED=1
 	@$(TEST)/bin/python -m tests.fuzz --count $(COUNT) --seed $(SEED)
 
-bench: $(BENCH)/.installed $(PEER)/.installed  ## measure speed and memory, 40 minutes; PARTS="reading memory" for some of it
-	@$(BENCH)/bin/python -m benchmarks.run $(PARTS)
+bench: $(DEMO)/.installed $(PEER)/.installed  ## measure speed and memory, 40 minutes; PARTS="reading memory" for some of it
+	@$(DEMO)/bin/python -m benchmarks.run $(PARTS)
 
-soak: $(BENCH)/.installed  ## a thousand rounds in one worker, whose memory must not grow, 25 minutes
-	@$(BENCH)/bin/python -m benchmarks.soak
+soak: $(DEMO)/.installed  ## a thousand rounds in one worker, whose memory must not grow, 25 minutes
+	@$(DEMO)/bin/python -m benchmarks.soak
 
 chaos: $(TEST)/.installed  ## kill workers and their broker in federations of 20 rounds, 6 minutes; SEED=… for one that was
 	@$(TEST)/bin/python -m tests.chaos.run $(if $(SEED),--seed $(SEED))
@@ -52,13 +51,12 @@ format: $(TEST)/.installed  ## write the code as the formatter has it
 	@$(TEST)/bin/ruff format $(SOURCES)
 
 clean:  ## remove the environments and caches
-	rm -rf $(DEMO) $(TEST) $(BENCH) $(PEER) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(TEST) $(PEER) demo-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(DEMO)/.installed: requirements-demo.txt
 $(TEST)/.installed: requirements-test.txt requirements-demo.txt requirements-observability.txt
-$(BENCH)/.installed: requirements-bench.txt requirements-demo.txt
-$(DEMO)/.installed $(TEST)/.installed $(BENCH)/.installed: requirements.txt constraints.txt
+$(DEMO)/.installed $(TEST)/.installed: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, found " + sys.version)'
 	@echo "installing $(patsubst .venv-%,requirements-%.txt,$(@D)) into $(@D) (once, some minutes)"
 	@$(PYTHON) -m venv --clear $(@D)

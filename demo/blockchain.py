@@ -14,6 +14,7 @@ from demo.classic import (
     outcome,
     write_digits,
 )
+from demo.course import Course
 from demo.datasets import split_digits
 from demo.evaluator import Evaluator
 from demo.models import digits_model
@@ -53,9 +54,11 @@ def run(dialect: str) -> Outcome:
                 **({} if at else {"ETH_WALLET_KEY": key}),
             )
         print(ROW.format(*HEAD))
-        accuracy = 0.0
+        accuracy, course = 0.0, Course()
         for one in evaluator.run(rounds=ROUNDS, clients=len(names)):
             accuracy = held_out_accuracy(model, one.arrays, digits.held_out, digits.held_out_labels)
             print("\n".join(table_rows(one.version, one, names, accuracy)), flush=True)
+            course.add(one.version, one.replies, names)
+            course.note(one.version, accuracy)
         here.end()
-    return outcome(accuracy, f", in {ROUNDS} rounds on a chain")
+    return outcome(accuracy, course, f", in {ROUNDS} rounds on a chain")

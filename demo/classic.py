@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from demo.course import Course
 from demo.datasets import Digits, split_digits
 from demo.device import Stream, write_stream
 from demo.models import digits_model
@@ -29,15 +30,17 @@ def run(dialect: str) -> Outcome:
         model = digits_model(dialect)
         announced = here.announced(model, dialect, TRAINING_SETTINGS, ROUNDS)
         print(ROW.format(*HEAD))
-        accuracy = 0.0
+        accuracy, course = 0.0, Course()
         for number, one in enumerate(here.cloud.run(announced, rounds=ROUNDS, clients=len(here.names))):
             accuracy = held_out_accuracy(model, one.arrays, digits.held_out, digits.held_out_labels)
             print("\n".join(table_rows(number, one, here.names, accuracy)), flush=True)
+            course.add(number, one.replies, here.names)
+            course.note(number, accuracy)
         here.end()
-    return outcome(accuracy)
+    return outcome(accuracy, course)
 
 
-def outcome(accuracy: float, where: str = "") -> Outcome:
+def outcome(accuracy: float, course: Course, where: str = "") -> Outcome:
     """What an accuracy on the held-out digits comes to.
 
     Args:
@@ -46,7 +49,7 @@ def outcome(accuracy: float, where: str = "") -> Outcome:
     fault = None
     if accuracy < GOOD_ACCURACY:
         fault = f"that is less than the {GOOD_ACCURACY:.0%} that this model and these data reach"
-    return Outcome(f"global model: {accuracy:.2%} of the held-out digits right{where}", fault)
+    return Outcome(f"global model: {accuracy:.2%} of the held-out digits right{where}", course, fault)
 
 
 def write_digits(here: Stage, digits: Digits) -> dict[str, Stream]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from demo.classic import ROUNDS, VALIDATION_RATE, write_digits
+from demo.course import Course
 from demo.datasets import split_digits
 from demo.models import SUB_MODELS, chained_digits_model
 from demo.rounds import Round
@@ -40,17 +41,20 @@ def run(dialect: str) -> Outcome:
         model = chained_digits_model(dialect)
         announced = here.announced(model, dialect, TRAINING_SETTINGS, ROUNDS)
         print(ROW.format(*HEAD, *(f"held-out {name}" for name in SUB_MODELS)))
-        accuracies = dict.fromkeys(SUB_MODELS, 0.0)
+        accuracies, course = dict.fromkeys(SUB_MODELS, 0.0), Course()
         for number, one in enumerate(here.cloud.run(announced, rounds=ROUNDS, clients=len(here.names))):
             accuracies = held_out_accuracies(model, one.arrays, digits.held_out, digits.held_out_labels)
             print("\n".join(table_rows(number, one, here.names, accuracies)), flush=True)
+            course.add(number, one.replies, here.names)
+            for name, accuracy in accuracies.items():
+                course.note(number, accuracy, f"{name}_accuracy")
         here.end()
     low = [name for name, accuracy in accuracies.items() if accuracy < GOOD_ACCURACY[name]]
     fault = None
     if low:
         fault = f"that is less of {low[0]} than the {GOOD_ACCURACY[low[0]]:.0%} that this model and these data reach"
     told = " and ".join(f"{accuracy:.2%} by {name}" for name, accuracy in accuracies.items())
-    return Outcome(f"global model: {told} of the held-out digits right", fault)
+    return Outcome(f"global model: {told} of the held-out digits right", course, fault)
 
 
 def held_out_accuracies(model: Any, arrays: Sequence[Array], features: Array, labels: Array) -> dict[str, float]:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from demo.course import Course
 from demo.datasets import load
 from demo.models import measurements_model
 from demo.rounds import Reply, Round
@@ -64,11 +65,13 @@ def run(dialect: str) -> Outcome:
             say(f"{name} writes a measurement every {PAUSE_S * 1000:.0f} ms to {sensor.stream.spec}")
         announced = here.announced(model, dialect, TRAINING_SETTINGS, ROUNDS)
         print(ROW.format(*HEAD))
-        accuracy, trained = 0.0, 0
+        accuracy, trained, course = 0.0, 0, Course()
         for number, one in enumerate(here.cloud.run(announced, rounds=ROUNDS, clients=len(here.names))):
             accuracy = held_out_accuracy(model, one.arrays, held_out, held_out_kinds)
             trained += sum(reply.num_data for reply in one.replies)
             print("\n".join(table_rows(number, one, here.names, accuracy)), flush=True)
+            course.add(number, one.replies, here.names)
+            course.note(number, accuracy)
             say(f"       measurements trained on: {trained}, written by now: {sum(sensor.written for sensor in sensors)}")
         here.end()
     fault = None
@@ -77,7 +80,7 @@ def run(dialect: str) -> Outcome:
     if trained != len(train):
         fault = f"{trained} measurements were trained on, and {len(train)} were written"
     return Outcome(
-        f"global model: {accuracy:.2%} of the held-out measurements right; the others were trained on once each", fault
+        f"global model: {accuracy:.2%} of the held-out measurements right; the others were trained on once each", course, fault
     )
 
 

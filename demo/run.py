@@ -1,18 +1,25 @@
 """The whole of it with one command: a Kafka, a cloud, devices and workers, for a kind of training.
 
-`python -m demo.run --kind classic` prints each round as it happens. Its status is 0 if the result is good enough and all
-workers ended well; a worker's own status if one died; 1 otherwise.
+`python -m demo.run --kind classic` prints each round as it happens, and leaves a picture of them in demo-results/. Its
+status is 0 if the result is good enough and all workers ended well; a worker's own status if one died; 1 otherwise.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import platform
 import signal
 import sys
 import time
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 
+from demo import picture
+from demo.broker import KAFKA
 from demo.errors import DemoError, WorkerDiedError
 from demo.models import LIBRARIES
 from demo.stage import Outcome, say
@@ -36,23 +43,45 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m demo.run", description="A federated training on one machine.")
     parser.add_argument("--kind", choices=list(KINDS), default="classic", help="the kind of training")
     parser.add_argument("--dialect", choices=sorted(LIBRARIES), default="keras3", help="the Keras that the cloud speaks")
+    parser.add_argument("--results", type=Path, default=picture.RESULTS, help="folder for the picture and its page")
+    parser.add_argument("--no-open", action="store_true", help="do not open the page in a browser")
     arguments = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     started = time.monotonic()
+    kind = importlib.import_module(KINDS[arguments.kind])
     try:
-        outcome: Outcome = importlib.import_module(KINDS[arguments.kind]).run(arguments.dialect)
+        outcome: Outcome = kind.run(arguments.dialect)
     except WorkerDiedError as exc:
         print(exc, file=sys.stderr)
         return exc.status if exc.status > 0 else 128 - exc.status  # a signal's number, as a shell has it
     except DemoError as exc:
         print(exc, file=sys.stderr)
         return 1
-    say(f"{outcome.told}, after {time.monotonic() - started:.0f} s")
+    told = f"{outcome.told}, after {time.monotonic() - started:.0f} s"
+    say(told)
+    title = (kind.__doc__ or arguments.kind).splitlines()[0].rstrip(".")
+    page = picture.leave(
+        outcome.course, picture.Story(title, told, _facts(arguments.dialect)), arguments.kind, arguments.results
+    )
+    say(f"the rounds as a picture: {page.resolve().as_uri()}")
+    if not arguments.no_open:
+        picture.show(page, picture.persons_browser())
     if outcome.fault is not None:
         print(f"{outcome.fault}: something is wrong", file=sys.stderr)
         return 1
     return 0
+
+
+def _facts(dialect: str) -> dict[str, str]:
+    keras = LIBRARIES[dialect]
+    packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", keras, "confluent-kafka"))
+    return {
+        "when": f"{datetime.now().astimezone():%d %B %Y, %H:%M %Z}",
+        "with": f"Apache Kafka {KAFKA.rpartition(':')[2]}, Python {platform.python_version()}, {packages}",
+        "on": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "command": f"python -m demo.run {' '.join(sys.argv[1:])}".rstrip(),
+    }
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from demo.course import Course
 from demo.datasets import SPLIT_SEED, split_digits
 from demo.device import Stream, write_stream
 from demo.models import digits_model
@@ -67,16 +68,21 @@ def run(dialect: str) -> Outcome:
         )
         say("accuracy of the two global models on digits that no worker saw:")
         print(ROW.format("round", "labelled alone", "with pseudo-labels", "rise"))
-        reached = [0.0, 0.0]
+        reached, course = [0.0, 0.0], Course()
         for number, pair in enumerate(rounds):
             reached = [held_out_accuracy(model, one.arrays, digits.held_out, digits.held_out_labels) for one in pair]
             print(ROW.format(number, *(f"{one:.4f}" for one in reached), f"{reached[1] - reached[0]:+.4f}"), flush=True)
+            course.add(number, [reply for one in pair for reply in one.replies], {**alone.names, **both.names})
+            for model_name, accuracy in zip(("labelled alone", "with pseudo-labels"), reached, strict=True):
+                course.note(number, accuracy, model=model_name)
         alone.end()
     fault = None
     if reached[1] - reached[0] < LEAST_RISE:
         fault = f"that is less than the rise of {LEAST_RISE:.1%} that pseudo-labels win here at least"
     return Outcome(
-        f"global model: {reached[1]:.2%} of the held-out digits right with pseudo-labels, {reached[0]:.2%} without", fault
+        f"global model: {reached[1]:.2%} of the held-out digits right with pseudo-labels, {reached[0]:.2%} without",
+        course,
+        fault,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from demo.broker import kafka
 from demo.cloud import Cloud
+from demo.course import Course
 from demo.device import Stream, job_environment
 from demo.guard import guarded_folder
 from demo.models import LIBRARIES, describe
@@ -31,10 +32,12 @@ class Outcome:
 
     Attributes:
         told: the result, for a person.
+        course: how it came to it.
         fault: what is wrong with it; None where it is as good as it should be.
     """
 
     told: str
+    course: Course
     fault: str | None = None
 
 

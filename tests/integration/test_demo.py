@@ -14,12 +14,18 @@ LIMIT_S = 150.0
 COMMAND = [sys.executable, "-m", "demo.run"]
 
 
-def test_the_demo_ends_with_a_global_model_that_is_right() -> None:
-    done = subprocess.run(COMMAND, cwd=REPOSITORY, capture_output=True, text=True, timeout=LIMIT_S, check=False)  # noqa: S603
+def test_the_demo_ends_with_a_global_model_that_is_right_and_its_picture(tmp_path: Path) -> None:
+    command = [*COMMAND, "--results", str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=LIMIT_S, check=False)  # noqa: S603
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("global model ") == 5
     [last] = [line for line in done.stdout.splitlines() if line.startswith("global model: ")]
     assert float(last.removeprefix("global model: ").split("%")[0]) >= 93
+    assert done.stdout.splitlines()[-1] == f"the rounds as a picture: file://{tmp_path}/classic.html"
+    page = (tmp_path / "classic.html").read_text()
+    assert page.count('<tr class="global">') == 5
+    assert page.count("device-1-RAW") >= 5
+    assert (tmp_path / "classic.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_ctrl_c_leaves_nothing_behind() -> None:

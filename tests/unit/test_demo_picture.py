@@ -1,0 +1,155 @@
+"""The picture and the page that a demo leaves."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import webbrowser
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+
+from demo import picture
+from demo.course import Course
+from demo.picture import Story, figure, leave, persons_browser, show, written
+from demo.rounds import Reply
+
+STORY = Story("Two <clients>", "80 % & more", {"when": "today"})
+NAMES = {"FED-a": "<one>", "FED-b": "two"}
+
+
+def reply(client: str, *metrics: str, validation: float | None = 0.5) -> Reply:
+    lasts = {"training": 0.25, "validation": validation}
+    return Reply(client, 1, {part: {name: [9.0, last] for name in metrics} for part, last in lasts.items()}, 40, ())
+
+
+def course(*metrics: str) -> Course:
+    made = Course()
+    for number in range(3):
+        made.add(number, [reply("FED-b", *metrics), reply("FED-a", *metrics)], NAMES)
+        made.note(number, 0.7 + number / 10, metrics[-1])
+    return made
+
+
+SINGLE = course("loss", "accuracy")
+
+
+def panels(of: Course) -> dict[str, list[str]]:
+    return {axes.get_title(): [line.get_label() for line in axes.lines] for axes in figure(of, "t").axes}
+
+
+def test_a_panel_a_metric_has_two_lines_a_client_and_one_of_the_global_model() -> None:
+    clients = [f"{name}, {part}" for name in ("<one>", "two") for part in ("training", "validation")]
+    assert panels(SINGLE) == {"accuracy": [*clients, "global model, held out"], "loss": clients}
+
+
+def test_lines_hold_the_last_epoch_of_each_round() -> None:
+    accuracy, loss = figure(SINGLE, "t").axes
+    assert [list(line.get_ydata()) for line in loss.lines[:2]] == [[0.25] * 3, [0.5] * 3]
+    assert [list(line.get_xdata()) for line in accuracy.lines] == [[0, 1, 2]] * 5
+    assert list(accuracy.lines[-1].get_ydata()) == pytest.approx([0.7, 0.8, 0.9])
+    assert [axes.get_xlabel() for axes in (accuracy, loss)] == ["round", "round"]
+
+
+def test_lines_can_be_told_apart_without_colours() -> None:
+    accuracy, _loss = figure(SINGLE, "t").axes
+    assert len({(line.get_marker(), line.get_linestyle()) for line in accuracy.lines}) == 5
+
+
+def test_each_output_of_a_model_has_its_panels_accuracies_first() -> None:
+    outputs = course("loss", "edge_loss", "cloud_loss", "edge_accuracy", "cloud_accuracy")
+    assert list(panels(outputs)) == ["edge accuracy", "cloud accuracy", "edge loss", "cloud loss"]
+
+
+def test_a_part_without_numbers_has_a_line_without_points() -> None:
+    alone = Course()
+    alone.add(0, [reply("FED-a", "loss", validation=None)], NAMES)
+    [loss] = figure(alone, "t").axes
+    assert [len(line.get_xdata()) for line in loss.lines] == [1, 0]
+
+
+class Read(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.images: list[dict[str, str | None]] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        if tag in {"th", "td"}:
+            self.rows[-1].append("")
+        if tag == "img":
+            self.images.append(dict(attrs))
+        if tag not in {"meta", "img"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.open and self.open[-1] in {"th", "td"}:
+            self.rows[-1][-1] += data
+
+
+def test_the_page_has_all_rounds_and_needs_no_other_file(tmp_path: Path) -> None:
+    page = leave(SINGLE, STORY, "classic", tmp_path)
+    read = Read(page.read_text())
+    head, *rows = read.rows
+    assert head == ["round", "client", "samples", "accuracy", "val_accuracy", "loss", "val_loss", "held out"]
+    assert rows[0] == ["0", "<one>", "40", "0.2500", "0.5000", "0.2500", "0.5000", ""]
+    assert rows[2] == ["0", "global model", "", "", "", "", "", "0.7000"]
+    assert [row[:2] for row in rows] == [
+        [str(number), name] for number in range(3) for name in ("<one>", "two", "global model")
+    ]
+    assert "Two <clients>" in read.text
+    assert "80 % & more" in read.text
+    [image] = read.images
+    png = base64.b64decode((image["src"] or "").removeprefix("data:image/png;base64,"))
+    assert png == (tmp_path / "classic.png").read_bytes()
+    assert "<one>" in (image["alt"] or "")
+    assert re.findall(r"""(?:src|href)=(?!"data:)|url\(|@import|<script""", page.read_text()) == []
+    high, wide, _ = imread(io.BytesIO(png)).shape
+    assert wide > high > 300
+
+
+def test_a_later_demo_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
+    leave(SINGLE, STORY, "classic", tmp_path)
+    leave(course("loss"), STORY, "classic", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["classic.html", "classic.png"]
+    assert "accuracy" not in Read((tmp_path / "classic.html").read_text()).rows[0]
+
+
+class Browser(webbrowser.BaseBrowser):
+    def __init__(self) -> None:
+        super().__init__("browser")
+        self.opened: list[str] = []
+
+    def open(self, url: str, new: int = 0, autoraise: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002 - webbrowser's
+        self.opened.append(url)
+        return True
+
+
+def test_the_page_is_opened_where_there_is_a_browser(tmp_path: Path) -> None:
+    browser = Browser()
+    assert show(tmp_path / "a page.html", browser)
+    assert browser.opened == [f"file://{tmp_path}/a%20page.html"]
+    assert not show(tmp_path / "a page.html", None)
+
+
+def test_without_a_screen_or_a_terminal_there_is_no_browser() -> None:
+    assert persons_browser({}) is None
+    assert persons_browser({"DISPLAY": ":0"}) is None  # what tests print goes to no terminal
+
+
+def test_a_title_that_is_long_does_not_widen_the_picture() -> None:
+    assert figure(SINGLE, "word " * 60).get_size_inches()[0] == 2 * picture.PANEL_INCHES[0]
+    assert "word word" in written(SINGLE, Story("word " * 60, "", {}), b"")

@@ -20,7 +20,7 @@ from demo.course import Course
 RESULTS = Path(__file__).resolve().parent.parent / "demo-results"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by colour-blind people too (Okabe and Ito)
 MARKS = "os^D"
-GLOBAL_COLOURS = ("#000000", "#7f7f7f")
+GLOBAL_STYLES = ({"color": "#000000", "marker": "*"}, {"color": "#7f7f7f", "marker": "P", "ls": "-."})
 DPI = 110
 PANEL_INCHES = (5.6, 4.0)
 LEGEND_INCHES = 0.28  # a line of the legend
@@ -115,8 +115,8 @@ def figure(course: Course, title: str) -> Any:
             style = {"color": colour, "marker": mark, "markersize": 5}
             axes.plot(*course.line(client, metric, "training"), label=f"{client}, training", **style)
             axes.plot(*course.line(client, metric, "validation"), label=f"{client}, validation", **style, ls="--", mfc="white")
-        for colour, (model, values) in zip(GLOBAL_COLOURS, course.held_out.get(metric, {}).items(), strict=False):
-            axes.plot(*zip(*values.items(), strict=True), color=colour, lw=2.5, marker="*", ms=10, label=f"{model}, held out")
+        for style, (model, values) in zip(GLOBAL_STYLES, course.held_out.get(metric, {}).items(), strict=False):
+            axes.plot(*zip(*values.items(), strict=True), **style, lw=2.5, ms=9, label=f"{model}, held out")
         axes.set(title=metric.replace("_", " "), xlabel="round", ylabel=metric.rpartition("_")[2])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)

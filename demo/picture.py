@@ -115,8 +115,8 @@ def figure(course: Course, title: str) -> Any:
             style = {"color": colour, "marker": mark, "markersize": 5}
             axes.plot(*course.line(client, metric, "training"), label=f"{client}, training", **style)
             axes.plot(*course.line(client, metric, "validation"), label=f"{client}, validation", **style, ls="--", mfc="white")
-        for style, (model, values) in zip(GLOBAL_STYLES, course.held_out.get(metric, {}).items(), strict=False):
-            axes.plot(*zip(*values.items(), strict=True), **style, lw=2.5, ms=9, label=f"{model}, held out")
+        for look, (model, values) in zip(GLOBAL_STYLES, course.held_out.get(metric, {}).items(), strict=False):
+            axes.plot(*zip(*values.items(), strict=True), **look, lw=2.5, ms=9, label=f"{model}, held out")
         axes.set(title=metric.replace("_", " "), xlabel="round", ylabel=metric.rpartition("_")[2])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)

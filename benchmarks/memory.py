@@ -44,7 +44,7 @@ def run(bootstrap: str) -> str:
     ):
         ended = [job(bootstrap, stream, limit) for _ in range(RUNS)]
         speeds[what] = [seconds_an_epoch(one) for one in ended]
-        arrays = stream.total * RECORD_BYTES
+        arrays = (stream.total or 0) * RECORD_BYTES
         above = [one.peak_bytes - base for one in ended]
         lines.append(
             (

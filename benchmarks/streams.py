@@ -6,7 +6,8 @@ import secrets
 
 import numpy as np
 
-from demo.device import Stream, job_environment, write_stream
+from demo.backend import job_environment
+from demo.device import Stream, write_stream
 from protocol.records import Array
 
 SEED = 1

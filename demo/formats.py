@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import fastavro
 import numpy as np
+from numpy.typing import DTypeLike
 
 from protocol.records import Array
 
@@ -21,14 +21,150 @@ _AVRO_TYPES = {
     "uint32": "long",
     "bool": "boolean",
 }
+_NO_AVRO_TYPE = "uint64"  # reaches beyond Avro's long
+_MOST_BYTES = 8  # of a number
+TEXT = np.dtype(np.str_)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What all samples of a stream have in common, on one side of its records.
+
+    Attributes:
+        dtype: of their numbers; TEXT for text.
+        shape: of one sample.
+        fields: names of the numbers, where they have names.
+        is_settled: whether the dtype was asked for, so that floats may be rounded to it.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    fields: tuple[str, ...] | None = None
+    is_settled: bool = False
+
+    @classmethod
+    def of(cls, sample: object, dtype: DTypeLike | None = None) -> Layout:
+        """That of a first sample.
+
+        Args:
+            sample: a number, text, an array or nested sequence of numbers, or a mapping of names to numbers.
+            dtype: of the stream, as numpy names it; None = the sample's own.
+
+        Raises:
+            ValueError: it holds what is no number, or nothing at all.
+        """
+        fields = tuple(map(str, sample)) if isinstance(sample, Mapping) else None
+        array = _array(sample)
+        found = array.dtype if dtype is None else np.dtype(dtype)
+        if found.kind == "U" and array.shape == ():
+            return cls(TEXT, (), fields)
+        if found.kind not in "biuf" or found.itemsize > _MOST_BYTES:
+            raise ValueError(f"a sample of type {found.name}: expected numbers of at most {_MOST_BYTES} bytes, or one text")
+        if not array.size:
+            raise ValueError("a sample without numbers: expected at least one")
+        return cls(found.newbyteorder("="), array.shape, fields, is_settled=dtype is not None)
+
+    @property
+    def count(self) -> int:
+        """Numbers in a sample."""
+        return int(np.prod(self.shape, dtype=int))
+
+    def row(self, sample: object) -> Array:
+        """A sample as an array (1, *shape) of this dtype.
+
+        Raises:
+            ValueError: it is not like the others, or has a number that the dtype cannot hold.
+        """
+        if isinstance(sample, Mapping) != (self.fields is not None) or (
+            isinstance(sample, Mapping) and set(map(str, sample)) != set(self.fields or ())
+        ):
+            names = ", ".join(map(str, sample)) if isinstance(sample, Mapping) else "no fields"
+            raise ValueError(f"a sample with {names}: the stream's have {', '.join(self.fields or ()) or 'no fields'}")
+        ordered = [sample[name] for name in self.fields or ()] if isinstance(sample, Mapping) else sample
+        return self.rows(_array(ordered)[np.newaxis])
+
+    def rows(self, samples: Array) -> Array:
+        """The same of several samples, (n, *shape)."""
+        if samples.shape[1:] != self.shape:
+            raise ValueError(f"a sample of shape {samples.shape[1:]}: the stream's have {self.shape}")
+        if samples.dtype == self.dtype or (self.dtype == TEXT and samples.dtype.kind == "U"):
+            return samples
+        if self.dtype == TEXT or samples.dtype.kind not in "biuf":
+            raise ValueError(f"a sample of type {samples.dtype.name}: the stream's are {self._name}")
+        with np.errstate(over="ignore", invalid="ignore"):
+            converted = samples.astype(self.dtype)
+        is_float = self.dtype.kind == samples.dtype.kind == "f"
+        if self.is_settled and is_float:
+            is_same = np.isfinite(converted) == np.isfinite(samples)  # rounded, as was asked for
+        else:
+            is_same = (converted == samples) | (is_float & np.isnan(samples))
+        if not np.all(is_same):
+            odd = samples[~is_same].flat[0].item()
+            raise ValueError(
+                f"{odd!r} of type {samples.dtype.name} does not fit the stream's {self._name}: give a dtype that holds all samples"
+            )
+        return converted
+
+    @property
+    def _name(self) -> str:
+        return "text" if self.dtype == TEXT else self.dtype.name
+
+
+def _array(sample: object) -> Array:
+    if isinstance(sample, Mapping):
+        sample = list(sample.values())
+    try:
+        array = np.asarray(sample)
+    except ValueError as exc:
+        raise ValueError(f"a sample that is no regular array: {exc}") from exc
+    return array
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """One format: what INPUT_CONFIG says of arrays, and an array (n, *shape) as n byte strings."""
+    """One format: what INPUT_CONFIG says of both sides, and how arrays (n, *shape) become n byte strings."""
 
-    describe: Callable[[Array, Array], dict[str, Any]]
-    encode: Callable[[Array, str], Iterable[bytes]]
+    describe: Callable[[Layout, Layout], dict[str, Any]]
+    encoder: Callable[[Layout, str], Callable[[Array], Iterable[bytes]]]
+
+
+class Encoder:
+    """Samples of one layout as records.
+
+    Attributes:
+        config: INPUT_CONFIG.
+
+    Args:
+        input_format: a key of ENCODINGS.
+
+    Raises:
+        ValueError: no such format, or it has nothing for such samples.
+    """
+
+    def __init__(self, input_format: str, data: Layout, label: Layout) -> None:
+        encoding = encoding_of(input_format)
+        self.data, self.label = data, label
+        self.config = encoding.describe(data, label)
+        self._data, self._label = encoding.encoder(data, "datum"), encoding.encoder(label, "label")
+
+    def values(self, samples: Array) -> list[bytes]:
+        """Data (n, *data_shape) as n values."""
+        return list(self._data(samples))
+
+    def keys(self, labels: Array) -> list[bytes]:
+        """Labels (n, *label_shape) as n keys."""
+        return list(self._label(labels))
+
+
+def encoding_of(input_format: str) -> Encoding:
+    """The format of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if input_format not in ENCODINGS:
+        raise ValueError(f"no format {input_format!r}: choose from {', '.join(ENCODINGS)}")
+    return ENCODINGS[input_format]
 
 
 def encode(features: Array, labels: Array, input_format: str) -> tuple[list[bytes], list[bytes], dict[str, Any]]:
@@ -45,64 +181,91 @@ def encode(features: Array, labels: Array, input_format: str) -> tuple[list[byte
     Raises:
         ValueError: no such format, or not as many labels as data.
     """
-    if input_format not in ENCODINGS:
-        raise ValueError(f"no format {input_format!r}: choose from {', '.join(ENCODINGS)}")
     if len(features) != len(labels):
         raise ValueError(f"{len(features)} data and {len(labels)} labels: expected one label a datum")
-    encoding = ENCODINGS[input_format]
-    keys, values = encoding.encode(labels, "label"), encoding.encode(features, "datum")
-    return list(keys), list(values), encoding.describe(features, labels)
+    encoder = Encoder(input_format, *(Layout.of(np.empty(all_.shape[1:], all_.dtype)) for all_ in (features, labels)))
+    return encoder.keys(labels), encoder.values(features), encoder.config
 
 
-def avro_schema(array: Array, name: str) -> dict[str, Any]:
-    """The schema of one sample: a record `name` with a field for each number, in C order."""
-    avro_type = _AVRO_TYPES.get(array.dtype.name, "int")
-    fields = [{"name": f"{name}_{index}", "type": avro_type} for index in range(_numbers(array))]
-    return {"type": "record", "name": name, "fields": fields}
+def avro_schema(layout: Layout, name: str) -> dict[str, Any]:
+    """The schema of one sample: a record `name` with a field for each number, in C order.
+
+    Raises:
+        ValueError: Avro has no such numbers.
+    """
+    if layout.dtype == TEXT or layout.dtype.name == _NO_AVRO_TYPE:
+        raise ValueError(f"AVRO has no number of type {layout.dtype.name}: give another dtype")
+    names = layout.fields or [f"{name}_{index}" for index in range(layout.count)]
+    avro_type = _AVRO_TYPES.get(layout.dtype.name, "int")
+    return {"type": "record", "name": name, "fields": [{"name": one, "type": avro_type} for one in names]}
 
 
-def _raw(array: Array, _name: str) -> Iterable[bytes]:
-    little_endian = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return (sample.tobytes() for sample in little_endian)
+def _raw(layout: Layout, _name: str) -> Callable[[Array], Iterable[bytes]]:
+    if layout.fields is not None:
+        raise ValueError("RAW has no names for numbers: give an array, or take AVRO or JSON")
+    if layout.dtype == TEXT:
+        return lambda texts: (text.encode() for text in texts.tolist())
+    little_endian = layout.dtype.newbyteorder("<")
+    return lambda samples: (sample.tobytes() for sample in np.ascontiguousarray(samples, little_endian))
 
 
-def _avro(array: Array, name: str) -> Iterable[bytes]:
-    schema = fastavro.parse_schema(avro_schema(array, name))
-    names = [field["name"] for field in avro_schema(array, name)["fields"]]
-    for sample in array.reshape(len(array), -1).tolist():
-        datum = io.BytesIO()
-        fastavro.schemaless_writer(datum, schema, dict(zip(names, sample, strict=True)))
-        yield datum.getvalue()
+def _avro(layout: Layout, name: str) -> Callable[[Array], Iterable[bytes]]:
+    import fastavro  # noqa: PLC0415 - for AVRO alone
+
+    made = avro_schema(layout, name)
+    schema, names = fastavro.parse_schema(made), [field["name"] for field in made["fields"]]
+
+    def records(samples: Array) -> Iterable[bytes]:
+        for sample in samples.reshape(len(samples), -1).tolist():
+            datum = io.BytesIO()
+            fastavro.schemaless_writer(datum, schema, dict(zip(names, sample, strict=True)))
+            yield datum.getvalue()
+
+    return records
 
 
-def _json(array: Array, _name: str) -> Iterable[bytes]:
-    return (json.dumps(sample).encode() for sample in array.tolist())
+def _json(layout: Layout, _name: str) -> Callable[[Array], Iterable[bytes]]:
+    if layout.dtype == TEXT:
+        raise ValueError("a model is trained on numbers, and JSON has text as text: send numbers, or take RAW")
+
+    def records(samples: Array) -> Iterable[bytes]:
+        if not np.isfinite(samples).all():
+            raise ValueError("JSON has no word for NaN or infinity: leave the sample out, or take RAW or AVRO")
+        named = (dict(zip(layout.fields or (), one, strict=True)) if layout.fields else one for one in samples.tolist())
+        return (json.dumps(sample).encode() for sample in named)
+
+    return records
 
 
-def _shapes(features: Array, labels: Array) -> dict[str, Any]:
+def _shapes(data: Layout, label: Layout) -> dict[str, Any]:
     return {
-        "data_type": features.dtype.name,
-        "label_type": labels.dtype.name,
-        "data_reshape": _spaced(features.shape[1:]),
-        "label_reshape": _spaced(labels.shape[1:]),
+        "data_type": _raw_type(data),
+        "label_type": _raw_type(label),
+        "data_reshape": _spaced(data.shape),
+        "label_reshape": _spaced(label.shape),
     }
 
 
-def _schemas(features: Array, labels: Array) -> dict[str, Any]:
+def _json_config(data: Layout, label: Layout) -> dict[str, Any]:
+    named = {"data_fields": data.fields, "label_fields": label.fields}
+    return _shapes(data, label) | {name: list(fields) for name, fields in named.items() if fields is not None}
+
+
+def _schemas(data: Layout, label: Layout) -> dict[str, Any]:
     # The backend finds a stream's models by data_reshape, whatever its format; of an AVRO record the numbers are one vector.
     return {
-        "data_scheme": json.dumps(avro_schema(features, "datum")),
-        "label_scheme": json.dumps(avro_schema(labels, "label")),
-        "data_reshape": str(_numbers(features)),
+        "data_scheme": json.dumps(avro_schema(data, "datum")),
+        "label_scheme": json.dumps(avro_schema(label, "label")),
+        "data_reshape": str(data.count),
     }
 
 
-def _numbers(array: Array) -> int:
-    return int(np.prod(array.shape[1:], dtype=int))
+def _raw_type(layout: Layout) -> str:
+    return "string" if layout.dtype == TEXT else layout.dtype.name
 
 
 def _spaced(shape: tuple[int, ...]) -> str:
     return " ".join(map(str, shape))
 
 
-ENCODINGS = {"RAW": Encoding(_shapes, _raw), "AVRO": Encoding(_schemas, _avro), "JSON": Encoding(_shapes, _json)}
+ENCODINGS = {"RAW": Encoding(_shapes, _raw), "AVRO": Encoding(_schemas, _avro), "JSON": Encoding(_json_config, _json)}

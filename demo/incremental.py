@@ -22,7 +22,6 @@ ROUNDS = 6  # the last of which takes what is left, and is ended by the instrume
 STREAM_TIMEOUT_MS = 2_000
 TRAINING_SETTINGS = {"batch": 8, "kwargs_fit": {"epochs": 1}, "stream_timeout": STREAM_TIMEOUT_MS, "unsupervised": False}
 LIMITS = {"WINDOW_RECORDS": "20", "ROUND_WINDOWS": "2"}
-MOVING = {"CASE": "2", "TOTAL_MSG": "None"}
 PAUSE_S = 0.08
 VALIDATION_RATE = 0.2
 HELD_OUT_RATE = 0.25
@@ -60,7 +59,7 @@ def run(dialect: str) -> Outcome:
                 name.split("-")[-1],
                 pause_s=PAUSE_S,
             )
-            here.start_worker(name, sensor.stream, validation_rate=VALIDATION_RATE, **MOVING, **LIMITS)
+            here.start_worker(name, sensor.stream, validation_rate=VALIDATION_RATE, **LIMITS)
             sensors.append(stack.enter_context(sensor))
             say(f"{name} writes a measurement every {PAUSE_S * 1000:.0f} ms to {sensor.stream.spec}")
         announced = here.announced(model, dialect, TRAINING_SETTINGS, ROUNDS)

@@ -6,12 +6,9 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import KafkaException, Producer
-
-from demo.device import WRITE_LIMIT_S, Stream
+from demo.device import WRITE_LIMIT_S, Device, Stream
 from demo.errors import PeerError
 from demo.formats import encode
-from demo.topics import create_topic
 from protocol.records import Array
 
 
@@ -19,8 +16,7 @@ class Sensor:
     """Writes samples in a thread, in turn to the partitions of its topic, from when the `with` is entered.
 
     Attributes:
-        stream: what it writes, as a device announces it: the bare name of its topic. `total` is what it will have written.
-        written: records that are acknowledged.
+        stream: what it writes, as a device announces it: the bare name of its topic.
     """
 
     def __init__(  # noqa: PLR0913 - what is written, where, and how fast
@@ -45,19 +41,22 @@ class Sensor:
             pause_s: seconds between two records.
             partitions: of the topic.
         """
-        keys, values, input_config = encode(features, labels, input_format)
-        self.stream = Stream(topic, input_format, input_config, len(values))
-        self.written = 0
-        self._bootstrap = bootstrap
-        self._records = list(zip(keys, values, strict=True))
+        self._device = Device(
+            bootstrap, topic, input_format, partitions=partitions, is_moving=True, control_topic=None, config={"linger.ms": 0}
+        )
+        self.stream = Stream(topic, input_format, encode(features[:1], labels[:1], input_format)[2], None, is_moving=True)
+        self._samples = list(zip(features, labels, strict=True))
         self._pause_s = pause_s
-        self._partitions = partitions
         self._is_to_end = threading.Event()
         self._thread = threading.Thread(target=self._write, name=f"sensor {topic}", daemon=True)
         self._fault: Exception | None = None
 
+    @property
+    def written(self) -> int:
+        """Records that are acknowledged."""
+        return self._device.acknowledged
+
     def __enter__(self) -> Self:
-        create_topic(self._bootstrap, self.stream.spec, self._partitions)
         self._thread.start()
         return self
 
@@ -77,23 +76,14 @@ class Sensor:
     def check(self) -> None:
         """Raise what has kept it from writing, if anything has."""
         if self._fault is not None:
-            raise PeerError(f"{self.stream.spec} at {self._bootstrap}: a record was not written: {self._fault}")
+            raise PeerError(f"{self.stream.spec}: a record was not written: {self._fault}")
 
     def _write(self) -> None:
-        producer = Producer({"bootstrap.servers": self._bootstrap, "enable.idempotence": True, "linger.ms": 0, "log_level": 2})
         try:
-            for number, (key, value) in enumerate(self._records):
-                if self._is_to_end.wait(self._pause_s):
-                    break
-                producer.produce(self.stream.spec, value, key, number % self._partitions, on_delivery=self._delivered)
-                producer.poll(0)
-            if producer.flush(WRITE_LIMIT_S):
-                self._fault = PeerError("it was not acknowledged")
-        except (BufferError, KafkaException) as exc:
+            with self._device:
+                for x, y in self._samples:
+                    if self._is_to_end.wait(self._pause_s):
+                        break
+                    self._device.send(x, y)
+        except (PeerError, ValueError) as exc:
             self._fault = exc
-
-    def _delivered(self, error: object, _message: object) -> None:
-        if error is None:
-            self.written += 1
-        else:
-            self._fault = PeerError(str(error))

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from demo.backend import job_environment
 from demo.broker import kafka
 from demo.cloud import Cloud
 from demo.course import Course
-from demo.device import Stream, job_environment
+from demo.device import Stream
 from demo.guard import guarded_folder
 from demo.models import LIBRARIES, describe
 from demo.rounds import AnnouncedModel, Reply, Round

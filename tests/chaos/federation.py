@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from demo.backend import job_environment
 from demo.broker import Broker
 from demo.cloud import Cloud
-from demo.device import job_environment, write_stream
+from demo.device import write_stream
 from demo.errors import DemoError, PeerError
 from demo.guard import guarded_folder, tail
 from demo.rounds import AnnouncedModel

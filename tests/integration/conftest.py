@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from demo.backend import job_environment
 from demo.cloud import Cloud
-from demo.device import Stream, job_environment, write_stream
+from demo.device import Stream, write_stream
 from demo.models import describe
 from demo.rounds import AnnouncedModel
 from protocol.architecture import Dialect

@@ -39,7 +39,7 @@ def moving(federation: Federation, count: int = RECORDS, pause_s: float = 0.01, 
 
 
 def environment(federation: Federation, sensor: Sensor, **changes: str) -> dict[str, str]:
-    return federation.environment(sensor.stream, CASE="2", TOTAL_MSG="None", **LIMITS, **changes)
+    return federation.environment(sensor.stream, **LIMITS, **changes)
 
 
 def model(dialect: Dialect, stream_timeout: int, epochs: int = 2) -> AnnouncedModel:

@@ -10,9 +10,11 @@ import fastavro
 import numpy as np
 import pytest
 
+from demo.backend import job_environment
 from demo.datasets import LOADERS, load
-from demo.device import Stream, export_lines, in_runs, job_environment, round_robin
-from demo.formats import avro_schema, encode
+from demo.device import Stream, in_runs, round_robin
+from demo.formats import Layout, avro_schema, encode
+from demo.write import export_lines
 
 IMAGES = np.arange(8, dtype=np.uint16).reshape(2, 2, 2)
 VECTORS = np.array([[0.5, -2.0, 3.0], [1.0, 0.0, 7.25]], np.float32)
@@ -64,7 +66,7 @@ def test_an_avro_record_of_floats_is_their_bytes_without_a_header() -> None:
 
 
 def test_an_avro_schema_has_a_field_a_number_in_c_order() -> None:
-    schema = avro_schema(IMAGES, "datum")
+    schema = avro_schema(Layout.of(IMAGES[0]), "datum")
     assert [field["name"] for field in schema["fields"]] == ["datum_0", "datum_1", "datum_2", "datum_3"]
     assert encode(IMAGES, LABELS, "AVRO")[1][0] == bytes([0, 2, 4, 6])  # zigzag
 
@@ -74,7 +76,7 @@ def test_an_avro_schema_has_a_field_a_number_in_c_order() -> None:
     [("uint8", "int"), ("int64", "long"), ("float32", "float"), ("float64", "double"), ("bool", "boolean")],
 )
 def test_an_avro_field_is_as_wide_as_the_arrays_type(dtype: str, avro_type: str) -> None:
-    assert avro_schema(np.zeros((1, 1), dtype), "datum")["fields"] == [{"name": "datum_0", "type": avro_type}]
+    assert avro_schema(Layout.of(np.zeros(1, dtype)), "datum")["fields"] == [{"name": "datum_0", "type": avro_type}]
 
 
 def test_an_unknown_format_is_answered_with_the_known_ones() -> None:

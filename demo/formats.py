@@ -101,7 +101,7 @@ class Layout:
         if not np.all(is_same):
             odd = samples[~is_same].flat[0].item()
             raise ValueError(
-                f"{odd!r} of type {samples.dtype.name} does not fit the stream's {self._name}: give a dtype that holds all samples"
+                f"{odd!r} of type {samples.dtype.name} does not fit the stream's {self._name}: give a dtype that holds them all"
             )
         return converted
 

@@ -23,6 +23,14 @@ may also be text, as Kafka-ML has it, in JSON or with single quotes.
     {"data_scheme": {"type": "record", "name": "reading", "fields": [{"name": "temperature", "type": "float"}]},
      "label_scheme": {"type": "record", "name": "label", "fields": [{"name": "class", "type": "int"}]}}
 
+With "wire_format": "confluent" each AVRO value and key is in Confluent's wire format: the datum stands behind the id of the
+schema that it was written by, which a schema registry has. *_scheme is then what all are read as, by Avro's schema resolution:
+numbers are promoted, fields may stand in another order, be left out, have another name (aliases) or be missing (default).
+Absent: as the first record was written. A schema may be any that has numbers, not a record's alone: "int" does for a label.
+
+    {"wire_format": "confluent",
+     "data_scheme": {"type": "record", "name": "reading", "fields": [{"name": "temperature", "type": "float"}]}}
+
 JSON: a number, a boolean, a nested array of them, or an object, whose numbers are stacked into a vector (k,); a label of one
 number is a scalar. Objects must have the fields of the first record, in any order; the order of the vector is the first
 record's. *_fields names the fields of the outermost object instead, and their order; others may then be there and are ignored.
@@ -35,11 +43,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import numpy as np
 
 from decoding.avro_column import avro_plan
+from decoding.avro_registry import WriterSchemas
+from decoding.avro_wire_column import wire_plan
 from decoding.column import DATA, LABEL, Column, Plan, UnfitError
 from decoding.json_column import json_plan
 from decoding.no_column import NO_LABEL
@@ -47,11 +58,14 @@ from decoding.options import Options
 from decoding.raw_column import raw_plan
 from protocol.errors import BadRecordError
 from protocol.records import RecordBatch, Samples
+from protocol.schemas import RegisteredSchema, SchemaLookup
 from protocol.words import in_a_line
 
 MAX_REASON = 500  # characters
 
 DECODERS: Mapping[str, Callable[[Options], Plan | None]] = {"RAW": raw_plan, "AVRO": avro_plan, "JSON": json_plan}
+
+WIRE_FORMAT, CONFLUENT = "wire_format", "confluent"
 
 
 class InputConfigError(ValueError):
@@ -87,9 +101,10 @@ class Decoder:
         open_keys: keys of INPUT_CONFIG that are left to it.
     """
 
-    def __init__(self, data: Plan, label: Plan) -> None:
+    def __init__(self, data: Plan, label: Plan, schemas: WriterSchemas | None = None) -> None:
         self._data = data
         self._label = label
+        self._schemas = schemas
         self._columns: tuple[Column, Column] | None = None
         self.settled_by: str | None = None
         self.open_keys = (*data.open_keys, *label.open_keys)
@@ -102,9 +117,13 @@ class Decoder:
         if self._columns is None:
             raise ValueError("no record of the labelled stream has settled what INPUT_CONFIG leaves open")
         data, _label = self._columns
-        other = Decoder(self._data, NO_LABEL)
+        other = Decoder(self._data, NO_LABEL, self._schemas)
         other._columns, other.settled_by, other.open_keys = (data, NO_LABEL), self.settled_by, ()
         return other
+
+    def schemas(self) -> list[str]:
+        """The schemas of a registry that records so far were written by."""
+        return [] if self._schemas is None else self._schemas.names()
 
     def decode(self, batch: RecordBatch) -> Samples:
         """Decode records, at least one.
@@ -183,12 +202,30 @@ def _in_a_line(fault: UnfitError) -> str:
     return line if len(line) <= MAX_REASON else f"{line[:MAX_REASON]}…"
 
 
-def make_decoder(input_format: str, config: Mapping[str, object]) -> Decoder:
+def names_schemas(input_format: str, config: Mapping[str, object]) -> bool:
+    """Whether records name schemas of a registry."""
+    return input_format == "AVRO" and config.get(WIRE_FORMAT) == CONFLUENT
+
+
+def _check_wire_format(input_format: str, config: Mapping[str, object]) -> None:
+    """Refuse a wire format that there is not, or that is not for the format."""
+    wanted = config.get(WIRE_FORMAT)
+    if wanted is None:
+        return
+    given = f"INPUT_CONFIG.{WIRE_FORMAT}={wanted!r}"
+    if wanted != CONFLUENT:
+        raise InputConfigError([f"{given} is unknown: give {CONFLUENT}, or null for records that are datums and nothing more"])
+    if input_format != "AVRO":
+        raise InputConfigError([f"{given} is for INPUT_FORMAT=AVRO, and it is {input_format}: give AVRO, or leave it out"])
+
+
+def make_decoder(input_format: str, config: Mapping[str, object], lookup: SchemaLookup | None = None) -> Decoder:
     """A decoder for one stream.
 
     Args:
         input_format: INPUT_FORMAT, a key of DECODERS.
         config: INPUT_CONFIG, as this module's docstring has it.
+        lookup: of the schemas that records name.
 
     Raises:
         InputConfigError: with every fault of format and configuration, each naming key, value and remedy.
@@ -196,8 +233,17 @@ def make_decoder(input_format: str, config: Mapping[str, object]) -> Decoder:
     make_plan = DECODERS.get(input_format)
     if make_plan is None:
         raise InputConfigError([f"INPUT_FORMAT={input_format!r} is unknown: choose one of {', '.join(DECODERS)}"])
+    schemas = None
+    _check_wire_format(input_format, config)
+    if names_schemas(input_format, config):
+        schemas = WriterSchemas(lookup or _no_registry)
+        make_plan = partial(wire_plan, schemas=schemas)
     sides = [Options(config, side) for side in (DATA, LABEL)]
     data, label = map(make_plan, sides)
     if data is None or label is None:
         raise InputConfigError([fault for side in sides for fault in side.faults])
-    return Decoder(data, label)
+    return Decoder(data, label, schemas)
+
+
+def _no_registry(schema_id: int) -> RegisteredSchema:
+    raise ValueError(f"schema {schema_id} is asked for, and the decoder has been given no registry")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,8 +19,9 @@ from decoding.options import Options
 from decoding.shapes import Shape, is_open, parse_reshape, resolve, wanted
 from decoding.wire_types import DType, native, parse_number_type
 from protocol.records import Array
+from protocol.schemas import HEADER_BYTES
 
-_REGISTRY_HEADER_BYTES = 5  # a zero byte and a schema's id
+_HINT = 'its start looks like a schema registry header: give INPUT_CONFIG "wire_format": "confluent", or send the bare datum'
 
 
 def avro_plan(options: Options) -> Plan | None:
@@ -34,35 +35,29 @@ def avro_plan(options: Options) -> Plan | None:
         return None
     compiler = Compiler(options, wire)
     layout, wire_schema = compiler.node(schema, options.side.part)
+    check_reshape(options, reshape, layout)
+    if options.faults:
+        return None
+    import fastavro  # noqa: PLC0415 - loaded for AVRO alone
+
+    name = options.key("scheme")
+    reader = DatumReader(options.side, fastavro.schemaless_reader, fastavro.parse_schema(wire_schema), layout, name)
+    dtype = native(wire) if wire is not None else np.result_type(*compiler.dtypes)
+    return AvroPlan(reader, dtype, reshape)
+
+
+def check_reshape(options: Options, reshape: Shape | None, layout: Node) -> None:
+    """Note a reshape that does not take the numbers of a layout without other faults."""
     if not options.faults and reshape is not None and layout.count is not None and resolve(reshape, layout.count) is None:
         options.note(
             "reshape",
             f"takes {wanted(reshape)} numbers, and {options.key('scheme')} has {layout.count}: "
             f'give e.g. "{layout.count}", or null to leave flat',
         )
-    if options.faults:
-        return None
-    import fastavro  # noqa: PLC0415 - loaded for AVRO alone
-
-    reader = DatumReader(options.side, fastavro.schemaless_reader, fastavro.parse_schema(wire_schema), layout)
-    dtype = native(wire) if wire is not None else np.result_type(*compiler.dtypes)
-    return AvroPlan(reader, dtype, reshape)
 
 
-@dataclass(frozen=True, slots=True)
-class DatumReader:
-    """Reads one datum.
-
-    Attributes:
-        read: fastavro's schemaless reader.
-        schema: as fastavro reads it.
-        layout: of the same schema.
-    """
-
-    side: Side
-    read: Callable[..., Any]
-    schema: Any
-    layout: Node
+class RowReader(Protocol):
+    """Reads one datum."""
 
     def row(self, raw: bytes) -> list[float]:
         """The numbers of a datum.
@@ -70,28 +65,54 @@ class DatumReader:
         Raises:
             UnfitError: the bytes are no datum of the schema, or more than one; a null, or a value outside its type.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class DatumReader:
+    """Reads one datum by the schema that it was written by.
+
+    Attributes:
+        read: fastavro's schemaless reader.
+        schema: as fastavro reads it.
+        layout: of the same schema.
+        name: of the schema, for an error.
+        header_bytes: in front of the datum.
+        wanted: another schema, of the layout, that datums are resolved to; None where the layout is of the first.
+    """
+
+    side: Side
+    read: Callable[..., Any]
+    schema: Any
+    layout: Node
+    name: str
+    header_bytes: int = 0
+    wanted: Any = None
+
+    def row(self, raw: bytes) -> list[float]:
         row: list[float] = []
         self.layout.take((self._datum(raw),), row)
         return row
 
     def _datum(self, raw: bytes) -> Any:
         stream = io.BytesIO(raw)
+        stream.seek(self.header_bytes)
         try:
-            datum = self.read(stream, self.schema, None)
+            datum = self.read(stream, self.schema, self.wanted)
         except Exception as exc:
             problem = "it ends too early" if isinstance(exc, EOFError) else f"{type(exc).__name__}: {exc}"
-            raise self._unfit(raw, problem) from exc
+            raise self.unfit(raw, problem) from exc
         if stream.tell() != len(raw):
-            raise self._unfit(raw, f"{len(raw) - stream.tell()} bytes are left over")
+            raise self.unfit(raw, f"{len(raw) - stream.tell()} bytes are left over")
         return datum
 
-    def _unfit(self, raw: bytes, problem: str) -> UnfitError:
-        hint = "; its start looks like a schema registry header: send the bare datum" if self._has_header(raw) else ""
-        return UnfitError(f"{self.side.part} of {len(raw)} bytes is no datum of {self.side.name}_scheme: {problem}{hint}")
+    def unfit(self, raw: bytes, problem: str) -> UnfitError:
+        """What is wrong with a datum."""
+        hint = f"; {_HINT}" if not self.header_bytes and self._has_header(raw) else ""
+        return UnfitError(f"{self.side.part} of {len(raw)} bytes is no datum of {self.name}: {problem}{hint}")
 
     def _has_header(self, raw: bytes) -> bool:
         stream = io.BytesIO(raw)
-        if stream.read(_REGISTRY_HEADER_BYTES)[:1] != b"\0":
+        if stream.read(HEADER_BYTES)[:1] != b"\0":
             return False
         try:
             self.read(stream, self.schema, None)
@@ -126,20 +147,29 @@ class AvroPlan:
 
 @dataclass(frozen=True, slots=True)
 class AvroColumn:
-    """Datums of one schema with one count of numbers.
+    """Datums written by one schema, with one count of numbers.
 
     Attributes:
         template: how the first one is laid out, as most are.
     """
 
-    reader: DatumReader
+    reader: RowReader
     stack: Stack
     template: Template | None
 
     def decode(self, raws: Sequence[bytes]) -> Array:
-        if self.template is not None and raws:
-            try:
-                return self.template.decode(raws, self.stack.dtype).reshape(len(raws), *self.stack.shape)
-            except (UnlikeError, UnfitError):
-                pass  # one by one, so as to say what is wrong, if anything is
+        array = self.at_once(raws)
+        return self.one_by_one(raws) if array is None else array
+
+    def one_by_one(self, raws: Sequence[bytes]) -> Array:
+        """The same slowly, which says what is wrong, if anything is."""
         return self.stack.stack([self.reader.row(raw) for raw in raws])
+
+    def at_once(self, raws: Sequence[bytes]) -> Array | None:
+        """The same without a step for each datum; None where one of them is not laid out as most are, or does not fit."""
+        if self.template is None or not raws:
+            return None
+        try:
+            return self.template.decode(raws, self.stack.dtype).reshape(len(raws), *self.stack.shape)
+        except (UnlikeError, UnfitError):
+            return None

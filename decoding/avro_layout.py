@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -73,8 +73,23 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
+class Symbol:
+    """An enum that is read as its symbol, and stands for the symbol's index."""
+
+    indices: Mapping[str, int]
+    count: int = 1
+    is_single: bool = True
+
+    def take(self, values: Sequence[Any], row: list[float]) -> None:
+        row.extend(self.indices[value] for value in values)
+
+    def walk(self, trail: Trail, times: int) -> None:
+        trail.varints(Varint((0, len(self.indices) - 1)), times)
+
+
+@dataclass(frozen=True, slots=True)
 class Packed:
-    """Bytes that hold numbers of a wire type."""
+    """Bytes that hold numbers of a wire type; a schema's default has them as a text, of which each character is a byte."""
 
     path: str
     wire: DType
@@ -87,7 +102,8 @@ class Packed:
                 raise UnfitError(
                     f"{self.path} has {len(value)} bytes, expected a multiple of {self.wire.itemsize} ({self.wire.name})"
                 )
-            row.extend(from_wire(value, self.wire).tolist())
+            raw = value.encode("latin-1") if isinstance(value, str) else value
+            row.extend(from_wire(raw, self.wire).tolist())
 
     def walk(self, trail: Trail, times: int) -> None:
         for _ in range(times):
@@ -143,9 +159,14 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Fields in schema order."""
+    """Fields in schema order.
+
+    Attributes:
+        names: of the fields, where a datum has them in another order.
+    """
 
     fields: tuple[Node, ...]
+    names: tuple[str, ...] = ()
 
     @property
     def count(self) -> int | None:
@@ -159,7 +180,8 @@ class Record:
 
     def take(self, values: Sequence[Any], row: list[float]) -> None:
         for value in values:
-            for field, part in zip(self.fields, value.values(), strict=True):
+            parts = [value[name] for name in self.names] if self.names else value.values()
+            for field, part in zip(self.fields, parts, strict=True):
                 field.take((part,), row)
 
     def walk(self, trail: Trail, times: int) -> None:

@@ -17,15 +17,32 @@ _LAST = 0x80  # a varint's last byte is below it
 
 
 class Joined:
-    """The bytes of n datums, one behind the other.
+    """The bytes of n datums, one behind the other, without the header that each has.
 
     Attributes:
         ends: where each datum ends, (n,).
+
+    Raises:
+        UnlikeError: one of them has another header.
     """
 
-    def __init__(self, raws: Sequence[bytes]) -> None:
+    def __init__(self, raws: Sequence[bytes], header: bytes = b"") -> None:
         self.bytes = np.frombuffer(b"".join(raws), np.uint8)
         self.lengths = np.fromiter(map(len, raws), np.int64, len(raws))
+        self.ends = np.cumsum(self.lengths)
+        if header:
+            self._strip(header)
+
+    def _strip(self, header: bytes) -> None:
+        if self.lengths.min() < len(header):
+            raise UnlikeError
+        heads = (self.ends - self.lengths)[:, np.newaxis] + np.arange(len(header))
+        if (self.bytes[heads] != np.frombuffer(header, np.uint8)).any():
+            raise UnlikeError
+        is_datum = np.ones(self.bytes.size, np.bool_)
+        is_datum[heads] = False
+        self.bytes = self.bytes[is_datum]
+        self.lengths = self.lengths - len(header)
         self.ends = np.cumsum(self.lengths)
 
     @cached_property
@@ -37,6 +54,17 @@ class Joined:
     def ranks(self) -> Array:
         """How many of `lasts` there are up to each byte."""
         return np.cumsum(self.bytes < _LAST, dtype=np.int32)
+
+
+def without_header(rows: Array, header: bytes) -> Array:
+    """Datums of one width (n, width), without the header in front of each.
+
+    Raises:
+        UnlikeError: one of them has another one.
+    """
+    if (rows[:, : len(header)] != np.frombuffer(header, np.uint8)).any():
+        raise UnlikeError
+    return np.ascontiguousarray(rows[:, len(header) :])
 
 
 class Run(Protocol):

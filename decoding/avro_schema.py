@@ -15,7 +15,7 @@ from decoding.wire_types import DType
 
 EXAMPLE = '{"type": "record", "name": "reading", "fields": [{"name": "temperature", "type": "float"}]}'
 
-_INT_LIMITS = (-(2**31), 2**31 - 1)
+INT_LIMITS = (-(2**31), 2**31 - 1)
 _DTYPES: dict[str, DType] = {
     "int": np.dtype(np.int32),
     "long": np.dtype(np.int64),
@@ -26,7 +26,7 @@ _DTYPES: dict[str, DType] = {
 }
 # Kinds of types that a number of a schema may become without losing what it means; ints are looked at one by one.
 _CONVERTIBLE = {"b": "biuf", "i": "iuf", "f": "f"}
-_MAX_ERROR_CHARACTERS = 200
+MAX_ERROR_CHARACTERS = 200
 
 
 def parse_record_schema(value: object) -> Any:
@@ -35,16 +35,25 @@ def parse_record_schema(value: object) -> Any:
     Raises:
         ValueError: no schema, or not a record's.
     """
+    schema = parse_any_schema(value)
+    if schema.type != "record":
+        raise ValueError(f"is the schema of type {schema.type}, expected a record schema: give e.g. {EXAMPLE}")
+    return schema
+
+
+def parse_any_schema(value: object) -> Any:
+    """The same of any schema.
+
+    Raises:
+        ValueError: no schema.
+    """
     import avro.schema  # noqa: PLC0415 - loaded for AVRO alone
 
     try:
         tree = _read_text(value) if isinstance(value, str) else value
-        schema = avro.schema.make_avsc_object(_without_logical_types(tree))
+        return avro.schema.make_avsc_object(without_logical_types(tree))
     except Exception as exc:
-        raise ValueError(f"is no Avro schema ({str(exc)[:_MAX_ERROR_CHARACTERS]}): give e.g. {EXAMPLE}") from exc
-    if schema.type != "record":
-        raise ValueError(f"is the schema of type {schema.type}, expected a record schema: give e.g. {EXAMPLE}")
-    return schema
+        raise ValueError(f"is no Avro schema ({str(exc)[:MAX_ERROR_CHARACTERS]}): give e.g. {EXAMPLE}") from exc
 
 
 def _read_text(text: str) -> Any:
@@ -61,11 +70,11 @@ def _read_text(text: str) -> Any:
         raise exc from None
 
 
-def _without_logical_types(tree: Any) -> Any:
+def without_logical_types(tree: Any) -> Any:
     """The schema of what is on the wire: a decimal or a date is a number underneath."""
     if isinstance(tree, dict):
-        return {name: _without_logical_types(part) for name, part in tree.items() if name != "logicalType"}
-    return [_without_logical_types(part) for part in tree] if isinstance(tree, list) else tree
+        return {name: without_logical_types(part) for name, part in tree.items() if name != "logicalType"}
+    return [without_logical_types(part) for part in tree] if isinstance(tree, list) else tree
 
 
 class Compiler:
@@ -74,6 +83,10 @@ class Compiler:
     Args:
         options: takes the faults.
         wire: the side's type, where it is given and good.
+
+    Attributes:
+        dtypes: of all leaves, in order.
+        names: of types, fields and symbols, in order, which the schema for fastavro no longer has.
     """
 
     def __init__(self, options: Options, wire: DType | None) -> None:
@@ -83,6 +96,7 @@ class Compiler:
         self._names = 0
         self._has_contradiction = False
         self.dtypes: list[DType] = []
+        self.names: list[str] = []
         self._makers: dict[str, Callable[[Any, str], tuple[Node, Any]]] = {
             **dict.fromkeys(_DTYPES, self._leaf),
             "bytes": self._packed,
@@ -110,12 +124,13 @@ class Compiler:
             self._has_contradiction = True  # one fault tells enough of a hundred fields
             self._options.note(
                 "type",
-                f"contradicts the field {_field(path)} of {self._options.key('scheme')}, of type {schema.type}: "
+                f"contradicts {_before(path, 'the field', ' of ')}{self._options.key('scheme')}, of type {schema.type}: "
                 "give a type that holds its numbers, or null to take the schema's",
             )
         if schema.type == "enum":
+            self.names += [schema.name, *schema.symbols]
             return Leaf(path, "enum", (0, len(schema.symbols) - 1)), "int"
-        return Leaf(path, schema.type, _INT_LIMITS if schema.type == "int" else None), schema.type
+        return Leaf(path, schema.type, INT_LIMITS if schema.type == "int" else None), schema.type
 
     def _packed(self, schema: Any, path: str) -> tuple[Node, Any]:
         if self._wire is None:
@@ -123,6 +138,7 @@ class Compiler:
                 self._fault(path, f"of type {schema.type}: give {self._options.key('type')}, the type of the numbers in it")
             return Packed(path, np.dtype(np.uint8), None), "bytes"
         self.dtypes.append(self._wire)
+        self.names += [] if schema.type == "bytes" else [schema.name]
         if schema.type == "bytes":
             return Packed(path, self._wire, None), "bytes"
         if schema.size == 0 or schema.size % self._wire.itemsize:
@@ -152,6 +168,7 @@ class Compiler:
         if not schema.fields:
             self._options.note("scheme", f"has the record {schema.fullname} without fields: give it some, or leave it out")
         self._open_records.append(schema.fullname)
+        self.names += [schema.name, *(field.name for field in schema.fields)]
         fields = [self.node(field.type, f"{path}.{field.name}") for field in schema.fields]
         self._open_records.pop()
         wire_fields = [{"name": f"f{index}", "type": wire_schema} for index, (_, wire_schema) in enumerate(fields)]
@@ -163,9 +180,11 @@ class Compiler:
         return f"n{self._names}"
 
     def _fault(self, path: str, words: str) -> tuple[Node, Any]:
-        self._options.note("scheme", f"has the field {_field(path)}, {words}")
+        self._options.note("scheme", f"{_before(path, 'has the field', ', ') or 'is '}{words}")
         return Leaf(path, "int"), "int"
 
 
-def _field(path: str) -> str:
-    return path.partition(".")[2]
+def _before(path: str, words: str, behind: str) -> str:
+    """A field between words; nothing where the path is that of the whole schema."""
+    field = path.partition(".")[2]
+    return f"{words} {field}{behind}" if field else ""

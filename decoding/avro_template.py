@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from decoding.avro_layout import Node
-from decoding.avro_runs import FixedRun, Joined, Run, make_runs
+from decoding.avro_runs import FixedRun, Joined, Run, make_runs, without_header
 from decoding.avro_trail import Trail, UnlikeError
 from decoding.number_rows import fit
 from decoding.wire_types import DType
@@ -25,10 +25,12 @@ class Template:
 
     Attributes:
         count: numbers in a datum.
+        header: in front of each.
     """
 
     runs: tuple[Run, ...]
     count: int
+    header: bytes = b""
 
     def decode(self, raws: Sequence[bytes], dtype: DType) -> Array:
         """An array (n, count) of n >= 1 datums.
@@ -44,13 +46,15 @@ class Template:
         array = np.empty((len(raws), self.count), dtype)
         size = max(1, _CHUNK_BYTES * min(len(self.runs), _MOST_CHUNKS) * len(raws) // (sum(map(len, raws)) or 1))
         for start in range(0, len(raws), size):
-            self._read(Joined(raws[start : start + size]), array[start : start + size])
+            self._read(Joined(raws[start : start + size], self.header), array[start : start + size])
         return array
 
     def _of_one_width(self, run: FixedRun, raws: Sequence[bytes], dtype: DType) -> Array:
-        if set(map(len, raws)) != {run.width}:
+        width = len(self.header) + run.width
+        if set(map(len, raws)) != {width}:
             raise UnlikeError
-        blocks = run.split(np.frombuffer(b"".join(raws), np.uint8).reshape(len(raws), run.width))
+        rows = np.frombuffer(b"".join(raws), np.uint8).reshape(len(raws), width)
+        blocks = run.split(without_header(rows, self.header) if self.header else rows)
         if len(run.blocks) == 1:
             [(_, numbers)] = blocks
             return np.require(fit(numbers, dtype), requirements=["C", "A"])
@@ -71,13 +75,16 @@ class Template:
             raise UnlikeError
 
 
-def make_template(layout: Node, first: bytes) -> Template:
+def make_template(layout: Node, first: bytes, header_bytes: int = 0) -> Template:
     """How a good datum is laid out.
+
+    Args:
+        header_bytes: in front of it, which all datums have alike.
 
     Raises:
         UnlikeError: in a way that only the datum reader knows.
     """
-    trail = Trail(first)
+    trail = Trail(first[header_bytes:])
     layout.walk(trail, 1)
     runs = make_runs(trail.parts)
-    return Template(runs, sum(run.count for run in runs))
+    return Template(runs, sum(run.count for run in runs), first[:header_bytes])

@@ -23,9 +23,17 @@ class Options:
         self._config = config
         self.side = side
         self.faults: list[str] = []
+        self._elsewhere: dict[str, str] = {}
 
     def key(self, suffix: str) -> str:
-        return f"{self.side.name}_{suffix}"
+        """The name of what the suffix stands for, in an error."""
+        return self._elsewhere.get(suffix) or f"{self.side.name}_{suffix}"
+
+    def with_schema(self, name: str) -> Options:
+        """The same keys beside a schema of that name, which INPUT_CONFIG does not hold; with faults of their own."""
+        other = Options(self._config, self.side)
+        other._elsewhere["scheme"] = name
+        return other
 
     def is_given(self, suffix: str) -> bool:
         return self._config.get(self.key(suffix)) is not None
@@ -48,7 +56,10 @@ class Options:
             return None
 
     def note(self, suffix: str, words: str) -> None:
-        """Keep a fault of a key that is given."""
+        """Keep a fault of a key that is given, or of the schema that stands elsewhere."""
+        if suffix in self._elsewhere:
+            self.faults.append(f"{self.key(suffix)} {words}")
+            return
         value = repr(self._config[self.key(suffix)])
         if len(value) > _SHOWN_CHARACTERS:
             value = value[:_SHOWN_CHARACTERS] + "..."

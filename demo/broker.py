@@ -70,7 +70,7 @@ class Broker:
         java_options: Sequence[str] = (),
     ) -> None:
         self._protocols = protocols = {"PLAINTEXT": "PLAINTEXT", **(listeners or {})}
-        *ports, self._controller_port = _free_ports(len(protocols) + 1)
+        *ports, self._controller_port = free_ports(len(protocols) + 1)
         self.addresses = {name: f"{LOOPBACK}:{port}" for name, port in zip(protocols, ports, strict=True)}
         self.bootstrap = self.addresses["PLAINTEXT"]
         self._java_options = java_options
@@ -207,7 +207,8 @@ def kafka(overrides: Mapping[str, str] | None = None) -> Iterator[str]:
         yield broker.bootstrap
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """TCP ports of the loopback interface that nobody listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

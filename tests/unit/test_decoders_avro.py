@@ -353,7 +353,7 @@ class TestBadDatums:
         is_packed = any(isinstance(part, bytes) for part in datum.values())
         assert refusal(schema, [raw], data_type="uint8" if is_packed else None).reason == (
             f"value of {len(raw)} bytes is no datum of data_scheme: {problem}; "
-            "its start looks like a schema registry header: send the bare datum"
+            'its start looks like a schema registry header: give INPUT_CONFIG "wire_format": "confluent", or send the bare datum'
         )
 
     def test_a_zero_byte_in_front_of_no_datum_is_not_taken_for_a_header(self) -> None:

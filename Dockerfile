@@ -1,7 +1,8 @@
 # The worker as Kafka-ML's backend starts it: without a shell in between, so that SIGTERM reaches Python, and not as root.
 FROM python:3.11.14-slim-bookworm
 
-# requirements-gpu.txt brings CUDA along, requirements-observability.txt what tells of the rounds; both, with a blank between them.
+# requirements-gpu.txt brings CUDA along, requirements-observability.txt what tells of the rounds, requirements-registry.txt what asks
+# a schema registry; several, with a blank between them.
 ARG REQUIREMENTS=requirements.txt
 
 ENV PYTHONDONTWRITEBYTECODE=1 \
@@ -11,7 +12,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
 WORKDIR /usr/src/app
 
 # Nothing is compiled, here or later: a quarter of TensorFlow is headers, and libclang is a compiler's.
-COPY requirements.txt requirements-gpu.txt requirements-observability.txt constraints.txt ./
+COPY requirements.txt requirements-gpu.txt requirements-observability.txt requirements-registry.txt constraints.txt ./
 RUN python -m pip install --no-cache-dir --disable-pip-version-check $(printf -- "-r %s " $REQUIREMENTS) \
     && python -m pip uninstall --yes --disable-pip-version-check libclang \
     && rm -r "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tensorflow/include"

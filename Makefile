@@ -55,7 +55,7 @@ clean:  ## remove the environments and caches
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(DEMO)/.installed: requirements-demo.txt
-$(TEST)/.installed: requirements-test.txt requirements-demo.txt requirements-observability.txt
+$(TEST)/.installed: requirements-test.txt requirements-demo.txt requirements-observability.txt requirements-registry.txt
 $(DEMO)/.installed $(TEST)/.installed: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, found " + sys.version)'
 	@echo "installing $(patsubst .venv-%,requirements-%.txt,$(@D)) into $(@D) (once, some minutes)"

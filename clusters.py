@@ -1,6 +1,7 @@
-"""The settings of one Kafka: where it is, and how it and the worker know each other.
+"""The settings of one Kafka, or of the schema registry: where it is, and how it and the worker know each other.
 
 The cloud's and the edge's have variables of their own, that begin with KML_CLOUD_ and DATA_; what follows is the same.
+Those of the registry begin with SCHEMA_REGISTRY_.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from transport.clients import Cluster
+from transport.registry import Registry
 from transport.security import Sasl, Security, Tls
 from transport.tokens import TOKEN, Given, Tokens, TokenServer
 from variables import FILE, Environment
 
 BOOTSTRAP = "BOOTSTRAP_SERVERS"
+REGISTRY = "SCHEMA_REGISTRY_"
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 
@@ -28,11 +31,13 @@ BY_TLS = ("SSL_CA", "SSL_CERTIFICATE", "SSL_KEY", "SSL_KEY_PASSWORD")
 BY_PASSWORD = ("SASL_USERNAME", "SASL_PASSWORD")
 BY_TOKEN = ("SASL_TOKEN",)
 BY_TOKEN_SERVER = ("SASL_TOKEN_URL", "SASL_CLIENT_ID", "SASL_CLIENT_SECRET", "SASL_SCOPE")
+BY_BASIC = ("USERNAME", "PASSWORD")
 TRIMMED = ("SASL_USERNAME", "SASL_PASSWORD", "SSL_KEY_PASSWORD")
 BY_SASL = ("SASL_MECHANISM", *BY_PASSWORD, *BY_TOKEN, *BY_TOKEN_SERVER)
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 _URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(?:/[!-~]*)?")
+_REGISTRY_URL = re.compile(rf"{_URL.pattern.removesuffix('(?:/[!-~]*)?')}(?:/[A-Za-z0-9._~%/-]*)?")
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _SCOPE = re.compile(r"[!-~]+( [!-~]+)*")
 _MAX_PORT = 65_535
@@ -58,10 +63,47 @@ def read_cluster(env: Environment, name: str, prefix: str) -> Cluster:
     return Cluster(name, variable, bootstrap, _Reader(env, prefix).security())
 
 
+def names_of_registry() -> tuple[str, ...]:
+    """The variables of the schema registry, without those of its files."""
+    return tuple(REGISTRY + name for name in ("URL", *BY_BASIC, *BY_TLS))
+
+
+def read_registry(env: Environment) -> Registry | None:
+    """The settings of the schema registry; None where it has no address, or a fault is noted."""
+    return _Reader(env, REGISTRY).registry()
+
+
 @dataclass(frozen=True, slots=True)
 class _Reader:
     env: Environment
     prefix: str
+
+    def registry(self) -> Registry | None:
+        if not self._is_set("URL"):
+            self._refuse((*BY_BASIC, *BY_TLS), f"{self._name('URL')} is not: give both, or leave it out")
+            return None
+        urls = self._urls()
+        username, password = map(self._text, BY_BASIC)
+        for given, there, missing, other in (
+            ("USERNAME", username, "PASSWORD", password),
+            ("PASSWORD", password, "USERNAME", username),
+        ):
+            if there is not None and other is None and self._are_good(missing):
+                self._note(given, f"is set, and {self._name(missing)} is not: give both, or none")
+        if username is not None and ":" in username:
+            self._note("USERNAME", "holds a colon, which ends a name in HTTP's basic authentication: give one without")
+        if self._are_good("URL") and not any(url.startswith("https:") for url in urls):
+            self._refuse(BY_TLS, f"no address in {self._name('URL')} begins with https: give one that does, or leave it out")
+        tls = self._tls()
+        if tls is None or not self._are_good("URL", *BY_BASIC, *BY_TLS):
+            return None
+        return Registry(urls, username, _secret(password), tls)
+
+    def _urls(self) -> tuple[str, ...]:
+        if "@" in (self.env.text(self._name("URL")) or ""):  # whose password must not be shown
+            self._note("URL", f"holds a user: give {self._name('USERNAME')} and {self._name('PASSWORD')} for it")
+            return ()
+        return self.env.read(self._name("URL"), _registry_urls, default=())
 
     def security(self) -> Security:
         protocol = self.env.read(self._name("SECURITY_PROTOCOL"), _protocol, default=PROTOCOLS[0])
@@ -246,6 +288,18 @@ def _mechanism(text: str) -> str:
     if text.upper() not in MECHANISMS:
         raise ValueError(f"is no SASL mechanism of this worker: give one of {', '.join(MECHANISMS)}")
     return text.upper()
+
+
+def _registry_urls(text: str) -> tuple[str, ...]:
+    urls = [part.strip() for part in text.split(",")]
+    for url in urls:
+        match = _REGISTRY_URL.fullmatch(url)
+        if match is None or not _is_place(match[1], match[2] or "443"):
+            raise ValueError(
+                f"holds {url!r}, which is no address of a schema registry: give e.g. http://registry:8081, comma-separated "
+                "where it has several"
+            )
+    return tuple(url.rstrip("/") for url in urls)
 
 
 def _url(text: str) -> str:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from clusters import read_cluster
-from decoders import DECODERS, Decoder, InputConfigError, make_decoder
+from clusters import read_cluster, read_registry
+from decoders import CONFLUENT, DECODERS, WIRE_FORMAT, Decoder, InputConfigError, make_decoder, names_schemas
 from observing.settings import Outlets, read_outlets
 from protocol.errors import SettingsError
 from protocol.stream_spec import StreamRange, check_topic, parse_spec
@@ -25,6 +25,7 @@ from protocol.windows import WindowLimits
 from protocol.words import shown
 from sieve import Sieve
 from transport.clients import READ_COMMITTED, READ_UNCOMMITTED, Cluster, Isolation
+from transport.registry import Registry
 from variables import (
     WHOLE,
     Environment,
@@ -72,6 +73,8 @@ DEFAULT_ROUND_LIMIT_S = 300.0
 EXAMPLE_CONFIG = '{"data_type": "uint8", "label_type": "uint8", "data_reshape": "28 28", "label_reshape": ""}'
 CLOUD, EDGE = "KML_CLOUD_", "DATA_"  # what the variables of the two clusters begin with
 MACHINE_NAME = "the machine's name"
+REGISTRY_URL = "SCHEMA_REGISTRY_URL"
+REGISTRY_EXTRA = "requirements-registry.txt"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -82,6 +85,7 @@ class Settings:
     Attributes:
         stream: ranges of the labelled stream, as the spec names them.
         unsupervised_stream: ranges of the unlabelled one.
+        registry: that has the schemas which records may name; None where there is none.
         validation_rate, test_rate: shares of the stream in [0, 1).
         total_msg: records that the stream is announced to have; None where it has no end.
         case: kind of training, a key of KIND_NAMES.
@@ -111,6 +115,7 @@ class Settings:
     unsupervised_stream: tuple[StreamRange, ...] | None
     input_format: str
     input_config: Mapping[str, Any]
+    registry: Registry | None
     validation_rate: float
     test_rate: float
     total_msg: int | None
@@ -167,6 +172,7 @@ class Settings:
             unsupervised_stream=unsupervised_stream,
             input_format=input_format,
             input_config=input_config,
+            registry=read_registry(env),
             validation_rate=validation_rate,
             test_rate=test_rate,
             total_msg=_total(env),
@@ -199,7 +205,8 @@ class Settings:
             _check_moving(env, *settings.moving_stream)
         if env.are_good("INPUT_FORMAT", "INPUT_CONFIG"):
             try:
-                settings.decoder()
+                make_decoder(input_format, input_config)
+                _check_registry(env, needs_one=settings.asks_registry)
             except InputConfigError as exc:
                 env.note("INPUT_CONFIG", *exc.faults)
         return settings
@@ -219,6 +226,7 @@ class Settings:
             f"bad_records_limit={self.bad_records_limit:g} non_finite={self.non_finite} "
             f"{moving if self.case in MOVING else ''}"
             f"cloud={self.cloud.security} edge={self.data.security}"
+            + (f" registry={','.join(self.registry.urls)}" if self.registry is not None and self.asks_registry else "")
             + ("" if self.chain is None else f" contract={self.chain.contract} wallet={self.chain.wallet}")
         )
 
@@ -230,6 +238,11 @@ class Settings:
         return "DATA_TOPIC", self.stream
 
     @property
+    def asks_registry(self) -> bool:
+        """Whether records name schemas of the registry."""
+        return names_schemas(self.input_format, self.input_config)
+
+    @property
     def bad_record_topic(self) -> str | None:
         """Where bad records go; None where they go nowhere."""
         return None if self.bad_records in {FAIL, SKIP} else self.bad_records
@@ -239,8 +252,12 @@ class Settings:
         return Sieve(decoder or self.decoder(), most, None if self.bad_records == FAIL else self.bad_records_limit)
 
     def decoder(self) -> Decoder:
-        """A new decoder for the stream's records."""
-        return make_decoder(self.input_format, self.input_config)
+        """A new decoder for the stream's records; what it asks a registry for, it asks for when a record names it."""
+        if self.registry is None or not self.asks_registry:
+            return make_decoder(self.input_format, self.input_config)
+        from transport.schemas import RegisteredSchemas  # noqa: PLC0415 - and with it packages that no other worker needs
+
+        return make_decoder(self.input_format, self.input_config, RegisteredSchemas(self.registry, self.answer_limit_s))
 
 
 def quieten_libraries() -> None:
@@ -275,6 +292,19 @@ def _federation(env: Environment) -> tuple[Federation, str]:
         named = f"FEDERATED_MODEL_ID='{shown(model_id)}' with client id '{shown(federation.client_id)}' ({source})"
         env.note("FEDERATED_MODEL_ID", f"{named}: {exc}")
     return federation, source
+
+
+def _check_registry(env: Environment, *, needs_one: bool) -> None:
+    if not needs_one:
+        return
+    if env.text(REGISTRY_URL) is None and env.are_good(REGISTRY_URL):
+        env.note(
+            REGISTRY_URL,
+            f'{REGISTRY_URL} is not set, and INPUT_CONFIG says "{WIRE_FORMAT}": "{CONFLUENT}": give the address of the schema '
+            "registry, e.g. http://registry:8081",
+        )
+    for package in ("authlib", "httpx2"):
+        env.needs(REGISTRY_URL, package, REGISTRY_EXTRA)
 
 
 def _chain(env: Environment, answer_limit_s: float) -> Chain:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -132,6 +133,16 @@ class Environment:
             shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
             self.note(name, f"{name}={shown!r} {exc}")
             return cast("T", default)
+
+    def needs(self, name: str, package: str, requirements: str) -> None:
+        """Note a variable that is set without a package that it needs."""
+        try:
+            distribution(package)  # what is asked for it is not imported yet
+        except PackageNotFoundError:
+            self.note(
+                name,
+                f"{name} is set, and the package {package} is not there: python -m pip install -r {requirements}, or unset it",
+            )
 
 
 def is_path(text: str) -> bool:

@@ -14,8 +14,9 @@ from checking.findings import Finding, Mark, faults, left_out, notice, passed
 from checking.records import records
 from checking.streams import bad_record_topic, parts, stream
 from checking.vocabulary import VARIABLES, known
-from clusters import BOOTSTRAP, names_of
-from config import BLOCKCHAIN, CLOUD, EDGE, KIND_NAMES, MACHINE_NAME, MOVING, Settings
+from clusters import BOOTSTRAP, names_of, names_of_registry
+from config import BLOCKCHAIN, CLOUD, EDGE, KIND_NAMES, MACHINE_NAME, MOVING, REGISTRY_URL, Settings
+from decoders import CONFLUENT, WIRE_FORMAT
 from protocol.errors import SettingsError, WorkerError
 from transport.admin import Admin
 from transport.clients import Cluster
@@ -93,6 +94,11 @@ def settings(desk: Desk) -> Iterator[Finding]:
     )
     if of.client_id_source == MACHINE_NAME:
         yield notice("FEDERATED_CLIENT_ID is not set: a second worker on this machine would be the same client")
+    if of.registry is not None and not of.asks_registry:
+        yield notice(
+            f'{REGISTRY_URL} is set, and not asked: records name its schemas with INPUT_FORMAT=AVRO and "{WIRE_FORMAT}": '
+            f'"{CONFLUENT}" in INPUT_CONFIG'
+        )
 
 
 def edge(desk: Desk) -> Iterator[Finding]:
@@ -100,6 +106,17 @@ def edge(desk: Desk) -> Iterator[Finding]:
     yield _connected(desk.edge, desk.settings.data)
     if desk.has_no_group(desk.edge):
         yield notice(f"no consumer has come yet: for the first one, which this check is, Kafka makes its own {OFFSETS_TOPIC}")
+
+
+def registry(desk: Desk) -> Iterator[Finding]:
+    """The way to the schema registry."""
+    from transport.schemas import RegisteredSchemas  # noqa: PLC0415 - and with it packages that no other worker needs
+
+    found = desk.settings.registry
+    if found is not None:
+        types = RegisteredSchemas(found, desk.limit_s).types()
+        user = "nobody by name" if found.username is None else f"user {found.username!r}"
+        yield passed(f"{','.join(found.urls)} as {user}, types={','.join(types)}")
 
 
 def cloud(desk: Desk) -> Iterator[Finding]:
@@ -125,11 +142,15 @@ def _is_on_a_chain(settings: Settings) -> bool:
     return settings.case == BLOCKCHAIN
 
 
+def _asks_registry(settings: Settings) -> bool:
+    return bool(settings.input_config) and settings.asks_registry  # none where it is wrong
+
+
 def _has_bad_record_topic(settings: Settings) -> bool:
     return settings.bad_record_topic is not None
 
 
-_EDGE, _CLOUD = "edge's Kafka", "cloud's Kafka"
+_EDGE, _CLOUD, _REGISTRY = "edge's Kafka", "cloud's Kafka", "schema registry"
 _SPECS = ("DATA_TOPIC", "UNSUPERVISED_TOPIC")
 _NAMES = ("FEDERATED_MODEL_ID", "FEDERATED_CLIENT_ID")
 _CHAIN = tuple(one.name for one in VARIABLES if one.only_for == BLOCKCHAIN)
@@ -140,7 +161,8 @@ CHECKS = (
     Check(_EDGE, edge, (*names_of(EDGE), "ANSWER_LIMIT_S")),
     Check("DATA_TOPIC", partial(stream, "DATA_TOPIC"), (*_SPECS, "CASE"), (_EDGE,)),
     Check("parts", parts, ("VALIDATION_RATE", "TEST_RATE", "TOTAL_MSG"), ("DATA_TOPIC",), _is_whole),
-    Check("records", partial(records, "DATA_TOPIC"), _DECODED, ("DATA_TOPIC",)),
+    Check(_REGISTRY, registry, (*_DECODED[:2], *names_of_registry(), "ANSWER_LIMIT_S"), applies=_asks_registry),
+    Check("records", partial(records, "DATA_TOPIC"), _DECODED, ("DATA_TOPIC", _REGISTRY)),
     Check("UNSUPERVISED_TOPIC", partial(stream, "UNSUPERVISED_TOPIC"), (*_SPECS, "CASE"), (_EDGE,), _has_unlabelled),
     Check(
         "unlabelled records",

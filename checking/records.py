@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import final
 
 import numpy as np
@@ -23,13 +24,15 @@ from transport.stream import Counts, batch_of
 MOST = 1_000  # records that are looked at, at the beginnings of all partitions,
 MOST_BYTES = 4_000_000  # or so many bytes of them; and the last one of each
 STEPS_BACK = (1, 10, 100, 1_000, 10_000)  # offsets before the end: that of a transaction's end, and gaps, are no records
+MOST_SCHEMAS = 10  # that are named
 MOST_LABELS = 20  # different ones that are counted
 
 
 def records(variable: str, desk: Desk) -> Iterator[Finding]:
     """Decode the first records of each partition and its last one, and show what comes of them."""
     is_labelled = variable == "DATA_TOPIC"
-    seen = _Seen(desk.settings.decoder() if is_labelled or desk.decoder is None else desk.decoder.of_values())
+    settings = replace(desk.settings, answer_limit_s=desk.limit_s)
+    seen = _Seen(settings.decoder() if is_labelled or desk.decoder is None else desk.decoder.of_values())
     counts, ranges = Counts(), desk.ranges[variable]
     if not ranges:
         return  # of a stream that goes on, and has nothing new
@@ -49,6 +52,8 @@ def records(variable: str, desk: Desk) -> Iterator[Finding]:
         desk.decoder = seen.decoder
     total = sum(one.end - one.start for one in ranges)
     yield passed(f"decoded={len(seen)} of {total}, the first ones of each partition and its last")
+    if seen.decoder.schemas():
+        yield passed(f"written by {', '.join(seen.decoder.schemas()[:MOST_SCHEMAS])}")
     yield from _told("features", np.concatenate(seen.features), counts_values=False)
     if is_labelled:
         yield from _told("labels", np.concatenate(seen.labels), counts_values=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from clusters import BOOTSTRAP, MECHANISMS, PROTOCOLS
+from clusters import BOOTSTRAP, MECHANISMS, PROTOCOLS, REGISTRY
 from config import (
     BLOCKCHAIN,
     CLOUD,
@@ -69,6 +69,7 @@ VARIABLES = (
     Variable("DATA_TOPIC", "", "the labelled stream: topic[:partition[:offset[:end]]], comma-separated"),
     Variable("INPUT_FORMAT", "", f"how records are written: {', '.join(DECODERS)}"),
     Variable("INPUT_CONFIG", "", "JSON object that says how to read a record"),
+    Variable(REGISTRY + "URL", "none", "addresses of the schema registry, comma-separated"),
     Variable("VALIDATION_RATE", "", "share of the stream to validate with, in [0, 1)"),
     Variable("TEST_RATE", "0", "share of the stream, at its end, to test the trained model on, in [0, 1)"),
     Variable("TOTAL_MSG", "", "records of the stream; None for one without end"),
@@ -130,12 +131,19 @@ SECURITY = (
     Variable("SSL_KEY", "none", "PEM of its key", is_secret=True, may_be_file=True),
     Variable("SSL_KEY_PASSWORD", "none", "of the key, where it is encrypted", is_secret=True, may_be_file=True),
 )
+# With REGISTRY before its name.
+OF_REGISTRY = (
+    Variable("USERNAME", "none", "for HTTP's basic authentication", may_be_file=True),
+    Variable("PASSWORD", "none", "for HTTP's basic authentication", is_secret=True, may_be_file=True),
+    Variable("SSL_CA", "the system's", "PEM of the authorities that its certificate is from", may_be_file=True),
+    *(one for one in SECURITY if one.name in ("SSL_CERTIFICATE", "SSL_KEY", "SSL_KEY_PASSWORD")),
+)
 _HAS_USER = re.compile(r"//[^/]*@")
 
 
 def known() -> Iterator[str]:
     """The names of all variables that a worker may read."""
-    for prefix, variables in (("", VARIABLES), (CLOUD, SECURITY), (EDGE, SECURITY)):
+    for prefix, variables in (("", VARIABLES), (CLOUD, SECURITY), (EDGE, SECURITY), (REGISTRY, OF_REGISTRY)):
         for one in variables:
             yield prefix + one.name
             if one.may_be_file:
@@ -149,10 +157,14 @@ def table(env: Environment, width: int) -> Iterator[str]:
         for one in VARIABLES
     ]
     yield from _lines(rows, width)
-    for prefix, whose in ((CLOUD, "cloud's"), (EDGE, "edge's")):
+    for prefix, variables, what in (
+        (CLOUD, SECURITY, "cloud's Kafka"),
+        (EDGE, SECURITY, "edge's Kafka"),
+        (REGISTRY, OF_REGISTRY, "schema registry"),
+    ):
         yield ""
-        yield f"How to get into the {whose} Kafka; a name with {FILE} at its end holds the path of a file with the value."
-        rows = [(prefix + one.name, _value(env, prefix + one.name, one), one.meaning) for one in SECURITY]
+        yield f"How to get into the {what}; a name with {FILE} at its end holds the path of a file with the value."
+        rows = [(prefix + one.name, _value(env, prefix + one.name, one), one.meaning) for one in variables]
         yield from _lines(rows, width)
 
 
@@ -166,7 +178,7 @@ def _value(env: Environment, name: str, one: Variable) -> str:
     path = env.text(name + FILE) if one.may_be_file else None
     if path is not None:
         return f"in {shown(path, MOST_SHOWN)}" if is_path(path) else HIDDEN  # what is no path may be the secret itself
-    if one not in SECURITY and one.is_needed(env):
+    if one not in (*SECURITY, *OF_REGISTRY) and one.is_needed(env):
         return f"({NEEDED})"
     return f"({one.default})" if one.default else ""
 

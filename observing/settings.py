@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Literal
 
@@ -53,11 +52,15 @@ def read_outlets(env: Environment) -> Outlets:
         mlflow_uri=env.text("MLFLOW_TRACKING_URI"),
         mlflow_experiment=env.text("MLFLOW_EXPERIMENT_NAME"),
     )
-    _needs(env, "METRICS_PORT", "prometheus-client", is_wanted=outlets.metrics_port is not None)
-    _needs(env, "TENSORBOARD_LOG_DIR", "tensorboard", is_wanted=outlets.tensorboard_folder is not None)
     endpoint = next((name for name in ENDPOINTS if env.text(name)), ENDPOINTS[0])
-    _needs(env, endpoint, "opentelemetry-exporter-otlp-proto-http", is_wanted=outlets.sends_traces)
-    _needs(env, "MLFLOW_TRACKING_URI", "mlflow-skinny", is_wanted=outlets.mlflow_uri is not None)
+    for variable, package, is_wanted in (
+        ("METRICS_PORT", "prometheus-client", outlets.metrics_port is not None),
+        ("TENSORBOARD_LOG_DIR", "tensorboard", outlets.tensorboard_folder is not None),
+        (endpoint, "opentelemetry-exporter-otlp-proto-http", outlets.sends_traces),
+        ("MLFLOW_TRACKING_URI", "mlflow-skinny", outlets.mlflow_uri is not None),
+    ):
+        if is_wanted:
+            env.needs(variable, package, EXTRA)
     return outlets
 
 
@@ -68,15 +71,3 @@ def _sends_traces(env: Environment) -> bool:
     for name in ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"):
         env.read(name, one_of(*OTLP), default=OTLP[0])
     return True
-
-
-def _needs(env: Environment, variable: str, package: str, *, is_wanted: bool) -> None:
-    if not is_wanted:
-        return
-    try:
-        distribution(package)  # what is asked for it is not imported yet
-    except PackageNotFoundError:
-        env.note(
-            variable,
-            f"{variable} is set, and the package {package} is not there: python -m pip install -r {EXTRA}, or unset it",
-        )

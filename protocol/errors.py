@@ -8,9 +8,10 @@
     │   └── DivergedError                its fit ended in numbers that are none
     ├── SpaceLackError    71  passing    memory or disk are too small for the stream or the fit
     ├── FencedError       73  permanent  another process has taken this client's place
-    ├── AccessError       77  permanent  a Kafka, or a contract and its node, do not let this client in, or do something
+    ├── AccessError       77  permanent  a Kafka, a registry, a contract or its node do not let this client in, or do a thing
     ├── KafkaError        69  passing    a broker cannot be reached, or refuses
     ├── ChainError        69  passing    the chain's node cannot be reached, or refuses
+    ├── RegistryError     69  passing    the schema registry cannot be reached, or refuses
     └── LimitError        75  passing    something that must be there did not come within its limit
 
     Stopped              143  passing    the process was told to stop (130 by Ctrl-C)
@@ -97,8 +98,8 @@ class FencedError(WorkerError):
 class AccessError(WorkerError):
     """A Kafka is there and says no: to a password, a token or a certificate, or to what its ACLs do not allow.
 
-    So does the client where it must not trust the Kafka; so do a contract that refuses a wallet, and a chain that a wallet
-    cannot pay. A restart meets the same until somebody changes a setting, an ACL, or what the wallet has.
+    So does the client where it must not trust the Kafka; so do a schema registry, a contract that refuses a wallet, and a
+    chain that a wallet cannot pay. A restart meets the same until somebody changes a setting, an ACL, or what the wallet has.
     """
 
     status = os.EX_NOPERM
@@ -113,6 +114,13 @@ class KafkaError(WorkerError):
 
 class ChainError(WorkerError):
     """The node of the chain cannot be reached or refuses. It may pass: a restart can help."""
+
+    status = os.EX_UNAVAILABLE
+    passes = True
+
+
+class RegistryError(WorkerError):
+    """The schema registry cannot be reached or refuses. It may pass: a restart can help."""
 
     status = os.EX_UNAVAILABLE
     passes = True

@@ -26,9 +26,11 @@ MAY_IMPORT = {
         "protocol",
         "sieve",
         "transport.clients",
+        "transport.registry",
+        "transport.schemas",
         "variables",
     },
-    "clusters": {"transport.clients", "transport.security", "transport.tokens", "variables"},
+    "clusters": {"transport.clients", "transport.registry", "transport.security", "transport.tokens", "variables"},
     "variables": set(),
     "checking": {
         "blockchain.connecting",
@@ -42,6 +44,7 @@ MAY_IMPORT = {
         "transport.clients",
         "transport.interfaces",
         "transport.reader",
+        "transport.schemas",
         "transport.stream",
         "variables",
     },
@@ -159,6 +162,14 @@ def test_web3_stays_in_the_blockchain_which_nothing_else_imports_before_it_is_ne
         assert not {name.split(".")[0] for name in imported(path)} & WEB3
         at_once = {name.split(".")[0] for node in ast.parse(path.read_text()).body for name in imported_by(node)}
         assert "blockchain" not in at_once
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_client_of_a_registry_is_imported_by_one_module_which_nothing_imports_before_it_is_needed(path: Path) -> None:
+    if path.relative_to(ROOT).parts != ("transport", "schemas.py"):
+        assert not {name for name in imported(path) if name.startswith(("confluent_kafka.schema_registry", "httpx"))}
+    at_once = {name for node in ast.parse(path.read_text()).body for name in imported_by(node)}
+    assert "transport.schemas" not in at_once
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -7,8 +7,8 @@ from pathlib import Path
 import protocol.errors
 from blockchain.node import REQUEST_LIMIT_S as NODE_LIMIT_S
 from blockchain.settings import DEFAULT_RECEIPT_LIMIT_S
-from checking.vocabulary import SECURITY, VARIABLES
-from clusters import BY_SASL, BY_TLS, PROTOCOLS
+from checking.vocabulary import OF_REGISTRY, SECURITY, VARIABLES
+from clusters import BY_BASIC, BY_SASL, BY_TLS, PROTOCOLS
 from config import (
     CLOUD,
     DEFAULT_ANSWER_LIMIT_S,
@@ -65,6 +65,12 @@ def test_every_variable_is_described_with_the_default_that_the_table_has() -> No
         (name.strip(), default) for names, default, _ in rows(README, "KML_CLOUD_… and DATA_…") for name in names.split(",")
     ]
     assert sorted((one.name, one.default) for one in SECURITY) == sorted(told)
+
+
+def test_every_variable_of_the_registry_stands_in_its_table_with_its_default() -> None:
+    told = [(name.strip(), default) for names, default, _ in rows(README, "SCHEMA_REGISTRY_…") for name in names.split(",")]
+    assert [(one.name, one.default) for one in OF_REGISTRY] == told
+    assert [name for name, _ in told] == [*BY_BASIC, *BY_TLS]
 
 
 def test_every_variable_of_a_clusters_security_stands_in_its_table() -> None:

@@ -33,9 +33,11 @@ _QUIET_LOGGERS = {
     "h5py": logging.WARNING,
     "web3": logging.WARNING,
     "urllib3": logging.WARNING,
+    "httpx2": logging.WARNING,
+    "httpcore2": logging.WARNING,
 }
 # Below, they show addresses and requests whole, with the keys in them.
-_LOUDEST = {"web3": logging.INFO, "urllib3": logging.INFO}
+_LOUDEST = {"web3": logging.INFO, "urllib3": logging.INFO, "httpcore2": logging.INFO}
 
 
 def configure_logging(level: str, formatter: logging.Formatter | None = None) -> None:

@@ -368,6 +368,7 @@ class TestStreams:
                 SCHEMA_REGISTRY_URL=before.url,
                 SCHEMA_REGISTRY_USERNAME="edge-7",
                 SCHEMA_REGISTRY_PASSWORD=PASSWORD,
+                LOG_LEVEL="DEBUG",
             )
             worker = federation.start(environment)
             federation.cloud.create_topics()
@@ -376,6 +377,7 @@ class TestStreams:
             assert worker.wait() == 0
         assert len(before.asked) == 4  # both schemas of values and that of keys, the first of them twice
         assert PASSWORD not in worker.log
+        assert USER not in worker.log
 
 
 def framed(schema_id: int) -> bytes:

@@ -7,9 +7,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DEMO := .venv-demo
 TEST := .venv-test
 PEER := .venv-peer
+DOCS := .venv-docs
 SOURCES := $(wildcard *.py) benchmarks blockchain checking decoding demo observing protocol tests training transport
 
-.PHONY: help demo test unit fuzz bench soak chaos check format clean
+.PHONY: help demo test unit fuzz bench soak chaos check docs format clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,17 +47,23 @@ check: $(TEST)/.installed  ## linter, format, types, and whether a pinned packag
 	@$(TEST)/bin/mypy $(SOURCES)
 	@$(TEST)/bin/python -m tests.audit $(AUDIT)
 
+docs: $(DOCS)/.installed  ## the pages of docs/ as a site, in site/
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
+	@echo 'site/index.html; to search in it: python3 -m http.server --directory site'
+
 format: $(TEST)/.installed  ## write the code as the formatter has it
 	@$(TEST)/bin/ruff check --fix $(SOURCES)
 	@$(TEST)/bin/ruff format $(SOURCES)
 
 clean:  ## remove the environments and caches
-	rm -rf $(DEMO) $(TEST) $(PEER) demo-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(TEST) $(PEER) $(DOCS) demo-results site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(DEMO)/.installed: requirements-demo.txt
-$(TEST)/.installed: requirements-test.txt requirements-demo.txt requirements-observability.txt requirements-registry.txt
-$(DEMO)/.installed $(TEST)/.installed: requirements.txt constraints.txt
+$(TEST)/.installed: requirements-test.txt requirements-demo.txt requirements-docs.txt requirements-observability.txt requirements-registry.txt
+$(DOCS)/.installed: requirements-docs.txt
+$(DEMO)/.installed $(TEST)/.installed: requirements.txt
+$(DEMO)/.installed $(TEST)/.installed $(DOCS)/.installed: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, found " + sys.version)'
 	@echo "installing $(patsubst .venv-%,requirements-%.txt,$(@D)) into $(@D) (once, some minutes)"
 	@$(PYTHON) -m venv --clear $(@D)

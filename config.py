@@ -1,7 +1,7 @@
 """The settings of a worker, read once from the environment that Kafka-ML gives to the Job.
 
 Nothing else in the project touches the environment, but for what is needed before there are settings, in variables.py.
-The README has the table of variables.
+docs/operators.md has their table.
 """
 
 from __future__ import annotations

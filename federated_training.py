@@ -81,7 +81,7 @@ def arguments(texts: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line's; what is wrong with it, and --help, argparse answers, and ends the process."""
     parser = argparse.ArgumentParser(
         description="One client of a federation of Kafka-ML; environment variables tell it which.",
-        epilog="Without an option it takes part to the last round. README.md has all variables, and the exit statuses.",
+        epilog="Without an option it takes part to the last round. docs/operators.md has all variables, and the exit statuses.",
     )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--check", action="store_true", help="tell whether it would work, and how to mend what would not")

@@ -1,4 +1,4 @@
-"""The variables in words: what each means, in a line. The README has the same table, with more words."""
+"""The variables in words: what each means, in a line. docs/operators.md has the same table, with more words."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Variable:
     """One variable.
 
     Attributes:
-        default: as the README has it; "" where the worker needs the variable.
+        default: as docs/operators.md has it; "" where the worker needs the variable.
         is_secret: its value is not for others' eyes.
         may_be_file: a variable with FILE at the end of its name may name a file that holds its value.
     """

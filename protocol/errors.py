@@ -18,7 +18,7 @@
 
 The numbers are those of sysexits.h, so that they say the same to whoever knows it. Status 0 is a federation taken part in to
 its last round; 70 is a fault of the worker itself, with a traceback in the log. A restart meets a permanent fault again; one
-that passes may be mended by then. README.md has the table, docs/operation.md what a Job makes of it.
+that passes may be mended by then. docs/operators.md has the table, docs/operation.md what a Job makes of it.
 """
 
 from __future__ import annotations

@@ -28,18 +28,12 @@ from transport.writer import ABORT_LIMIT_S
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+OPERATORS = (ROOT / "docs/operators.md").read_text()
 
 
-def first_column(heading: str) -> list[str]:
+def first_column(text: str, heading: str) -> list[str]:
     """The first cells of the table whose heading row begins so."""
-    lines = README.splitlines()
-    start = next(at for at, line in enumerate(lines) if line.startswith(f"| {heading} |")) + 2
-    rows = []
-    for line in lines[start:]:
-        if not line.startswith("|"):
-            break
-        rows.append(line.split("|")[1].strip())
-    return rows
+    return [cells[0] for cells in rows(text, heading)]
 
 
 def test_every_variable_that_is_read_stands_in_the_table() -> None:
@@ -56,32 +50,34 @@ def test_every_variable_that_is_read_stands_in_the_table() -> None:
         "ERROR",
     }
     prefixes = {CLOUD, EDGE}
-    assert set(first_column("variable")) == read - prefixes | {f"{prefix}BOOTSTRAP_SERVERS" for prefix in prefixes}
+    assert set(first_column(OPERATORS, "variable")) == read - prefixes | {f"{prefix}BOOTSTRAP_SERVERS" for prefix in prefixes}
 
 
 def test_every_variable_is_described_with_the_default_that_the_table_has() -> None:
-    assert [(one.name, one.default) for one in VARIABLES] == [(name, default) for name, default, _ in rows(README, "variable")]
+    assert [(one.name, one.default) for one in VARIABLES] == [
+        (name, default) for name, default, _ in rows(OPERATORS, "variable")
+    ]
     told = [
-        (name.strip(), default) for names, default, _ in rows(README, "KML_CLOUD_… and DATA_…") for name in names.split(",")
+        (name.strip(), default) for names, default, _ in rows(OPERATORS, "KML_CLOUD_… and DATA_…") for name in names.split(",")
     ]
     assert sorted((one.name, one.default) for one in SECURITY) == sorted(told)
 
 
 def test_every_variable_of_the_registry_stands_in_its_table_with_its_default() -> None:
-    told = [(name.strip(), default) for names, default, _ in rows(README, "SCHEMA_REGISTRY_…") for name in names.split(",")]
+    told = [(name.strip(), default) for names, default, _ in rows(OPERATORS, "SCHEMA_REGISTRY_…") for name in names.split(",")]
     assert [(one.name, one.default) for one in OF_REGISTRY] == told
     assert [name for name, _ in told] == [*BY_BASIC, *BY_TLS]
 
 
 def test_every_variable_of_a_clusters_security_stands_in_its_table() -> None:
-    told = [name.strip() for row in first_column("KML_CLOUD_… and DATA_…") for name in row.split(",")]
+    told = [name.strip() for row in first_column(OPERATORS, "KML_CLOUD_… and DATA_…") for name in row.split(",")]
     assert sorted(told) == sorted(["SECURITY_PROTOCOL", *BY_TLS, *BY_SASL])
     source = (ROOT / "clusters.py").read_text()
     assert set(re.findall(r'"(S(?:SL|ASL|ECURITY)_[A-Z_]+)"', source)) - {*PROTOCOLS} == set(told)
 
 
 def test_every_dependency_stands_in_the_table_and_is_pinned() -> None:
-    told = {name.strip() for row in first_column("package") for name in row.split(",")}
+    told = {name.strip() for row in first_column(README, "package") for name in row.split(",")}
     lines = [
         line
         for file in sorted(ROOT.glob("requirements*.txt"))
@@ -105,7 +101,7 @@ def kinds() -> list[type[WorkerError]]:
 
 
 def test_a_restart_helps_where_the_table_says_so() -> None:
-    told = {int(number): helps for statuses, helps, _ in rows(README, "exit status") for number in statuses.split(",")}
+    told = {int(number): helps for statuses, helps, _ in rows(OPERATORS, "exit status") for number in statuses.split(",")}
     expected = {one.status: "yes" if one.passes else "no" for one in kinds() if one is not WorkerError}
     assert told == expected | {STATUS_DONE: "", STATUS_BUG: "perhaps", 130: "yes", 143: "yes"}
 

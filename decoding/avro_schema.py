@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -47,13 +48,21 @@ def parse_any_schema(value: object) -> Any:
     Raises:
         ValueError: no schema.
     """
-    import avro.schema  # noqa: PLC0415 - loaded for AVRO alone
-
     try:
-        tree = _read_text(value) if isinstance(value, str) else value
-        return avro.schema.make_avsc_object(without_logical_types(tree))
+        return _of_text(value) if isinstance(value, str) else _of_tree(value)
     except Exception as exc:
         raise ValueError(f"is no Avro schema ({str(exc)[:MAX_ERROR_CHARACTERS]}): give e.g. {EXAMPLE}") from exc
+
+
+@lru_cache(maxsize=4)  # a worker reads its settings' schemas twice: to check them, and to read by them
+def _of_text(text: str) -> Any:
+    return _of_tree(_read_text(text))
+
+
+def _of_tree(tree: Any) -> Any:
+    import avro.schema  # noqa: PLC0415 - loaded for AVRO alone
+
+    return avro.schema.make_avsc_object(without_logical_types(tree))
 
 
 def _read_text(text: str) -> Any:

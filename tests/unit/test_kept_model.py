@@ -17,11 +17,13 @@ from tests.support import golden
 from tests.support.models import DIALECTS, announced, classifier, compile_args
 from tests.support.streams import fit_data
 from tests.support.traces import count_traces
+from training.datasets import FitData
 from training.dialects import load_keras
 from training.fit import Epoch, fit
 
 KERAS_2, KERAS_3 = Dialect.KERAS_2, Dialect.KERAS_3
 DATA = fit_data(golden.samples(), test_rate=0.1)
+WHOLE = fit_data(golden.samples(), validation_rate=0)  # for what validation has no part in
 OPTIMIZERS = {
     KERAS_3: ["SGD", "Adam", "AdamW", "Adamax", "Nadam", "RMSprop", "Adagrad", "Adadelta", "Ftrl", "Lion"],
     KERAS_2: ["SGD", "Adam", "Adamax", "Nadam", "RMSprop", "Adagrad", "Adadelta", "Ftrl"],
@@ -61,9 +63,11 @@ def announcement(model: Any, optimizer: str = "Adam", **config: Any) -> tuple[Mo
     )
 
 
-def reached(engine: KafkaModelEngine, message: ModelMessage, seed: int) -> tuple[list[Epoch], list[Array]]:
+def reached(
+    engine: KafkaModelEngine, message: ModelMessage, seed: int, data: FitData = DATA
+) -> tuple[list[Epoch], list[Array]]:
     trainable = engine.load(message, seed)
-    return fit(trainable, DATA, message, seed), trainable.trained_arrays()
+    return fit(trainable, data, message, seed), trainable.trained_arrays()
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -84,23 +88,23 @@ def test_three_rounds_are_one_build_and_one_trace(dialect: Dialect, kwargs: dict
     assert len(traced) == 2 * looks
 
 
-def assert_kept_is_new(model: Any, optimizer: str, **config: Any) -> None:
+def assert_kept_is_new(model: Any, optimizer: str, data: FitData = DATA, **config: Any) -> None:
     """The second round on a kept model is that on a new one; its first one comes again with its seed."""
     message, arrays = announcement(model, optimizer, **config)
     kept = KafkaModelEngine(lambda _message: arrays)
-    first = reached(kept, message, 1)
-    second = reached(kept, message, 2)
-    anew = reached(KafkaModelEngine(lambda _message: arrays), message, 2)
+    first = reached(kept, message, 1, data)
+    second = reached(kept, message, 2, data)
+    anew = reached(KafkaModelEngine(lambda _message: arrays), message, 2, data)
     assert second[0] == anew[0]
     for one, other in zip(second[1], anew[1], strict=True):
         np.testing.assert_array_equal(one, other)
     assert second[0] != first[0]
-    assert reached(kept, message, 1)[0] == first[0]
+    assert reached(kept, message, 1, data)[0] == first[0]
 
 
 @pytest.mark.parametrize(("dialect", "optimizer", "config"), CASES)
 def test_no_optimizer_takes_its_state_to_the_next_round(dialect: Dialect, optimizer: str, config: dict[str, Any]) -> None:
-    assert_kept_is_new(classifier(dialect, "Dropout"), optimizer, **config)
+    assert_kept_is_new(classifier(dialect, "Dropout"), optimizer, WHOLE, **config)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -1,7 +1,7 @@
-"""Single classic training on a blockchain (CASE 5): as `demo.classic`, and rounds and replies go by a smart contract.
+"""Single classic training on a blockchain (CASE 5): two devices, two workers, and a smart contract for rounds and replies.
 
-The chain is a real EVM behind JSON-RPC, the contract demo/federation.vy. One worker signs with its wallet's key, for the other
-the node does.
+All else is as in `demo.classic`. The chain is a real EVM behind JSON-RPC, the contract demo/federation.vy. One worker signs
+with its wallet's key, for the other the node does.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ DemoError
 ├── BrokerError         the broker did not start
 ├── PeerError           Kafka refuses what a cloud or a device wants, or a reply breaks the contract
 │   └── NoReplyError    the replies of a round did not come within their limit
-└── WorkerDiedError     a worker ended before its time
+├── WorkerDiedError     a worker ended before its time
+└── PictureError        the picture of the rounds cannot be written
 """
 
 from __future__ import annotations
@@ -36,3 +37,7 @@ class WorkerDiedError(DemoError):
     def __init__(self, text: str, status: int) -> None:
         super().__init__(text)
         self.status = status
+
+
+class PictureError(DemoError):
+    """The picture of the rounds cannot be written."""

@@ -6,9 +6,9 @@ import base64
 import contextlib
 import io
 import os
+import subprocess
 import sys
 import tempfile
-import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.course import Course
+from demo.errors import PictureError
 
 RESULTS = Path(__file__).resolve().parent.parent / "demo-results"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by colour-blind people too (Okabe and Ito)
@@ -23,7 +24,8 @@ MARKS = "os^D"
 GLOBAL_STYLES = ({"color": "#000000", "marker": "*"}, {"color": "#7f7f7f", "marker": "P", "ls": "-."})
 DPI = 110
 PANEL_INCHES = (5.6, 4.0)
-LEGEND_INCHES = 0.28  # a line of the legend
+LEGEND_INCHES = 0.25  # a line of the legend
+LEGEND_COLUMNS = 5
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -35,10 +37,10 @@ _PAGE = """<!DOCTYPE html>
 :root {{ color-scheme: light dark; }}
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 0 auto; padding: 1rem; }}
 h1 {{ font-size: 1.4rem; }}
-img {{ max-width: 100%; height: auto; background: white; border-radius: 6px; }}
 div {{ overflow-x: auto; }}
+img {{ width: 100%; min-width: 44rem; height: auto; background: white; border-radius: 6px; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0; }}
-th, td {{ padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }}
+th, td {{ padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }}
 th:nth-child(2), td:nth-child(2) {{ text-align: left; }}
 tr.global {{ font-weight: 600; }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; }}
@@ -49,7 +51,7 @@ dd {{ margin: 0; overflow-wrap: anywhere; }}
 <body>
 <h1>{title}</h1>
 <p>{told}</p>
-<img alt="{alt}" src="data:image/png;base64,{png}">
+<div><img alt="{alt}" src="data:image/png;base64,{png}"></div>
 <div><table>
 <thead><tr>{heads}</tr></thead>
 <tbody>
@@ -81,13 +83,16 @@ def leave(course: Course, story: Story, name: str, folder: Path = RESULTS) -> Pa
     """Write name.png and name.html, in place of what an earlier demo has left; returns the page.
 
     Raises:
-        OSError: the folder cannot be written.
+        PictureError: the folder cannot be written.
     """
     png = drawn(course, story.title)
-    folder.mkdir(parents=True, exist_ok=True)
-    _put(folder / f"{name}.png", png)
     page = folder / f"{name}.html"
-    _put(page, written(course, story, png).encode())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _put(folder / f"{name}.png", png)
+        _put(page, written(course, story, png).encode())
+    except OSError as exc:
+        raise PictureError(f"{folder}: no picture can be written there ({exc.strerror}); --results names another") from exc
     return page
 
 
@@ -106,10 +111,7 @@ def figure(course: Course, title: str) -> Any:
     metrics = course.metrics
     rows = 1 if len(metrics) <= 2 else 2  # noqa: PLR2004 - accuracies above, losses below
     columns = -(-len(metrics) // rows)
-    names = [*course.clients, *dict.fromkeys(model for models in course.held_out.values() for model in models)]
-    legend = LEGEND_INCHES * -(-2 * len(names) // 4) + 0.3
-    wide, high = PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows + legend
-    made = Figure(figsize=(wide, high), layout="constrained")
+    made = Figure(layout="constrained")
     for axes, metric in zip(made.subplots(rows, columns, squeeze=False).flat, metrics, strict=False):
         for colour, mark, client in _styled(course.clients):
             style = {"color": colour, "marker": mark, "markersize": 5}
@@ -121,48 +123,56 @@ def figure(course: Course, title: str) -> Any:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         if metric.endswith("loss"):
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))  # with room for the mark of a loss of 0
     made.suptitle(title, wrap=True)
     handles = {label: handle for axes in made.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    made.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, 2 * columns), frameon=False)
+    lines = max(2, -(-len(handles) // LEGEND_COLUMNS))  # filled from above: training and validation of a client in a column
+    style = {"ncols": -(-len(handles) // lines), "columnspacing": 1.2, "frameon": False}
+    made.legend(handles.values(), handles.keys(), loc="outside lower center", **style)
+    made.set_size_inches(PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows + LEGEND_INCHES * lines)
     return made
 
 
 def written(course: Course, story: Story, png: bytes) -> str:
     """The page, which needs no other file and no server."""
     metrics = course.metrics
-    heads = ["round", "client", "samples", *(f"{part}{name}" for name in metrics for part in ("", "val_")), "held out"]
+    heads = ["round", "client", "held out", "samples", *(f"{part}{name}" for name in metrics for part in ("", "val_"))]
     alt = f"{', '.join(metrics)} by round, of {', '.join(course.clients)} and the global model; the table below has the numbers"
     return _PAGE.format(
         title=escape(story.title),
         told=escape(story.told),
         alt=escape(alt),
         png=base64.b64encode(png).decode(),
-        heads="".join(f"<th>{escape(head)}</th>" for head in heads),
+        heads="".join(f'<th scope="col">{escape(head)}</th>' for head in heads),
         rows="\n".join(_rows(course, metrics)),
         facts="".join(f"<dt>{escape(what)}</dt><dd>{escape(fact)}</dd>" for what, fact in story.facts.items()),
     )
 
 
-def show(page: Path, opened: webbrowser.BaseBrowser | None) -> bool:
-    """Open a page in a person's browser, where there is one; whether that was done."""
-    return opened is not None and opened.open(page.resolve().as_uri())
+def show(page: Path, environ: Mapping[str, str] = os.environ) -> subprocess.Popen[bytes] | None:
+    """Have a page opened in the browser that webbrowser finds; None where that cannot be begun.
 
-
-def persons_browser(environ: Mapping[str, str] = os.environ) -> webbrowser.BaseBrowser | None:
-    """The browser that a person at this terminal would see; None where there is none.
-
-    One that draws into the terminal itself is none: it would take the place of what the demo has told.
+    A process of its own, in a session of its own, looks for the browser: the demo waits for none, and takes none along when it
+    ends. It has no terminal, so that a browser that draws into one does not take the place of what the demo has told.
     """
-    has_screen = sys.platform in {"darwin", "win32"} or environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")
-    if not (has_screen and sys.stdout.isatty()):
-        return None
+    command = [sys.executable, "-I", "-m", "webbrowser", page.resolve().as_uri()]
+    nowhere = subprocess.DEVNULL
     try:
-        found = webbrowser.get()
-    except webbrowser.Error:
+        return subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, env=environ, start_new_session=True)
+    except OSError:
         return None
-    is_text = isinstance(found, webbrowser.GenericBrowser) and not isinstance(found, webbrowser.BackgroundBrowser)
-    return None if is_text else found
+
+
+def has_person(environ: Mapping[str, str], *, is_terminal: bool) -> bool:
+    """Whether somebody would see a browser: at a terminal, which is not that of a CI, with a screen beside it.
+
+    Args:
+        environ: with DISPLAY or WAYLAND_DISPLAY where there is a screen; macOS has one, but not for who comes by SSH.
+        is_terminal: whether what the demo prints goes to a terminal.
+    """
+    is_at_a_mac = sys.platform == "darwin" and not environ.get("SSH_CONNECTION")
+    has_screen = bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")) or is_at_a_mac
+    return is_terminal and has_screen and not environ.get("CI")
 
 
 def _styled(clients: Sequence[str]) -> Iterator[tuple[str, str, str]]:
@@ -175,11 +185,11 @@ def _rows(course: Course, metrics: Sequence[str]) -> Iterator[str]:
     for number in rounds:
         for answer in (one for one in course.answers if one.round == number):
             numbers = [part.get(name) for name in metrics for part in (answer.training, answer.validation)]
-            yield _row("", number, answer.client, answer.samples, *map(_shown, numbers), "")
+            yield _row("", number, answer.client, "", answer.samples, *map(_shown, numbers))
         for metric, models in course.held_out.items():
             for model, values in models.items():
                 what = model if metric == "accuracy" else f"{model}, {metric.replace('_', ' ')}"
-                yield _row(' class="global"', number, what, "", *[""] * (2 * len(metrics)), _shown(values.get(number)))
+                yield _row(' class="global"', number, what, _shown(values.get(number)), "", *[""] * (2 * len(metrics)))
 
 
 def _row(kind: str, *cells: object) -> str:

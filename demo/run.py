@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import platform
 import signal
@@ -17,6 +18,7 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from demo import picture
 from demo.broker import KAFKA
@@ -24,7 +26,7 @@ from demo.errors import DemoError, WorkerDiedError
 from demo.models import LIBRARIES
 from demo.stage import Outcome, say
 
-# Each has `run`, which takes a dialect and gives an Outcome.
+# Each has `run`, which takes a dialect and gives an Outcome, and ROUNDS and TRAINING_SETTINGS.
 KINDS = {
     "classic": "demo.classic",
     "incremental": "demo.incremental",
@@ -52,31 +54,32 @@ def main() -> int:
     kind = importlib.import_module(KINDS[arguments.kind])
     try:
         outcome: Outcome = kind.run(arguments.dialect)
+        told = f"{outcome.told}, after {time.monotonic() - started:.0f} s"
+        say(told)
+        title = (kind.__doc__ or arguments.kind).splitlines()[0].rstrip(".")
+        story = picture.Story(title, told, _facts(kind, arguments.dialect))
+        page = picture.leave(outcome.course, story, arguments.kind, arguments.results)
     except WorkerDiedError as exc:
         print(exc, file=sys.stderr)
         return exc.status if exc.status > 0 else 128 - exc.status  # a signal's number, as a shell has it
     except DemoError as exc:
         print(exc, file=sys.stderr)
         return 1
-    told = f"{outcome.told}, after {time.monotonic() - started:.0f} s"
-    say(told)
-    title = (kind.__doc__ or arguments.kind).splitlines()[0].rstrip(".")
-    page = picture.leave(
-        outcome.course, picture.Story(title, told, _facts(arguments.dialect)), arguments.kind, arguments.results
-    )
     say(f"the rounds as a picture: {page.resolve().as_uri()}")
-    if not arguments.no_open:
-        picture.show(page, picture.persons_browser())
+    if not arguments.no_open and picture.has_person(os.environ, is_terminal=sys.stdout.isatty()):
+        picture.show(page)
     if outcome.fault is not None:
         print(f"{outcome.fault}: something is wrong", file=sys.stderr)
         return 1
     return 0
 
 
-def _facts(dialect: str) -> dict[str, str]:
+def _facts(kind: Any, dialect: str) -> dict[str, str]:
     keras = LIBRARIES[dialect]
     packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", keras, "confluent-kafka"))
     return {
+        "rounds": str(kind.ROUNDS),
+        "training settings": json.dumps(kind.TRAINING_SETTINGS),
         "when": f"{datetime.now().astimezone():%d %B %Y, %H:%M %Z}",
         "with": f"Apache Kafka {KAFKA.rpartition(':')[2]}, Python {platform.python_version()}, {packages}",
         "on": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",

@@ -23,13 +23,13 @@ ROUNDS = 5
 DEVICES = 2
 LABELLED_RATE = 0.1
 VALIDATION_RATE = 0.1
-SETTINGS: Mapping[str, Any] = {
+LABELLED_SETTINGS: Mapping[str, Any] = {
     "batch": 16,
     "kwargs_fit": {"epochs": 5, "shuffle": True},
     "kwargs_val": {},
     "unsupervised": False,
 }
-SEMI_SUPERVISED = {"unsupervised": True, "unsupervised_rounds": 3, "confidence": 0.9}
+TRAINING_SETTINGS = {**LABELLED_SETTINGS, "unsupervised": True, "unsupervised_rounds": 3, "confidence": 0.9}
 LEAST_RISE = 0.005
 ROW = "{:>5} {:>22} {:>22} {:>8}"
 
@@ -59,8 +59,8 @@ def run(dialect: str) -> Outcome:
                 f"device-{at + 1}-semi", labelled, validation_rate=VALIDATION_RATE, UNSUPERVISED_TOPIC=unlabelled.spec
             )
         model = digits_model(dialect)
-        first = alone.announced(model, dialect, SETTINGS, ROUNDS)
-        second = both.announced(model, dialect, {**SETTINGS, **SEMI_SUPERVISED}, ROUNDS)
+        first = alone.announced(model, dialect, LABELLED_SETTINGS, ROUNDS)
+        second = both.announced(model, dialect, TRAINING_SETTINGS, ROUNDS)
         rounds = zip(
             alone.cloud.run(first, rounds=ROUNDS, clients=DEVICES),
             both.cloud.run(second, rounds=ROUNDS, clients=DEVICES),

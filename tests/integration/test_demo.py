@@ -25,6 +25,7 @@ def test_the_demo_ends_with_a_global_model_that_is_right_and_its_picture(tmp_pat
     page = (tmp_path / "classic.html").read_text()
     assert page.count('<tr class="global">') == 5
     assert page.count("device-1-RAW") >= 5
+    assert "&quot;kwargs_fit&quot;: {&quot;epochs&quot;: 3}" in page
     assert (tmp_path / "classic.png").read_bytes().startswith(b"\x89PNG")
 
 

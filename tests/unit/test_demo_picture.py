@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
-import webbrowser
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from matplotlib.image import imread
 
 from demo import picture
 from demo.course import Course
-from demo.picture import Story, figure, leave, persons_browser, show, written
+from demo.errors import PictureError
+from demo.picture import Story, figure, has_person, leave, show, written
 from demo.rounds import Reply
 
 STORY = Story("Two <clients>", "80 % & more", {"when": "today"})
@@ -51,7 +53,7 @@ def test_lines_hold_the_last_epoch_of_each_round() -> None:
     assert [list(line.get_ydata()) for line in loss.lines[:2]] == [[0.25] * 3, [0.5] * 3]
     assert [list(line.get_xdata()) for line in accuracy.lines] == [[0, 1, 2]] * 5
     assert list(accuracy.lines[-1].get_ydata()) == pytest.approx([0.7, 0.8, 0.9])
-    assert [axes.get_xlabel() for axes in (accuracy, loss)] == ["round", "round"]
+    assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in (accuracy, loss)] == [("round", "accuracy"), ("round", "loss")]
 
 
 def test_lines_can_be_told_apart_without_colours() -> None:
@@ -69,6 +71,27 @@ def test_a_part_without_numbers_has_a_line_without_points() -> None:
     alone.add(0, [reply("FED-a", "loss", validation=None)], NAMES)
     [loss] = figure(alone, "t").axes
     assert [len(line.get_xdata()) for line in loss.lines] == [1, 0]
+
+
+def test_a_loss_of_zero_is_above_the_edge_of_its_panel() -> None:
+    perfect = Course()
+    for number, loss in enumerate((0.5, 0.0)):
+        perfect.add(number, [Reply("FED-a", 1, {part: {"loss": [loss]} for part in ("training", "validation")}, 40, ())], NAMES)
+    [axes] = figure(perfect, "t").axes
+    assert axes.get_ylim()[0] < 0
+
+
+def test_a_client_has_a_column_of_the_legend_which_fits_the_picture() -> None:
+    crowd = Course()
+    crowd.add(0, [reply(name, "accuracy", "loss") for name in ("device-1", "device-1-semi", "device-2", "device-2-semi")], {})
+    for model in ("labelled alone", "with pseudo-labels"):
+        crowd.note(0, 0.9, model=model)
+    made = figure(crowd, "t")
+    made.draw_without_rendering()
+    [legend] = made.legends
+    lefts = [round(text.get_window_extent().x0) for text in legend.get_texts()]
+    assert lefts[::2] == lefts[1::2] == sorted(set(lefts))
+    assert legend.get_window_extent().width <= made.bbox.width
 
 
 class Read(HTMLParser):
@@ -104,9 +127,9 @@ def test_the_page_has_all_rounds_and_needs_no_other_file(tmp_path: Path) -> None
     page = leave(SINGLE, STORY, "classic", tmp_path)
     read = Read(page.read_text())
     head, *rows = read.rows
-    assert head == ["round", "client", "samples", "accuracy", "val_accuracy", "loss", "val_loss", "held out"]
-    assert rows[0] == ["0", "<one>", "40", "0.2500", "0.5000", "0.2500", "0.5000", ""]
-    assert rows[2] == ["0", "global model", "", "", "", "", "", "0.7000"]
+    assert head == ["round", "client", "held out", "samples", "accuracy", "val_accuracy", "loss", "val_loss"]
+    assert rows[0] == ["0", "<one>", "", "40", "0.2500", "0.5000", "0.2500", "0.5000"]
+    assert rows[2] == ["0", "global model", "0.7000", "", "", "", "", ""]
     assert [row[:2] for row in rows] == [
         [str(number), name] for number in range(3) for name in ("<one>", "two", "global model")
     ]
@@ -128,26 +151,57 @@ def test_a_later_demo_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
     assert "accuracy" not in Read((tmp_path / "classic.html").read_text()).rows[0]
 
 
-class Browser(webbrowser.BaseBrowser):
-    def __init__(self) -> None:
-        super().__init__("browser")
-        self.opened: list[str] = []
-
-    def open(self, url: str, new: int = 0, autoraise: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002 - webbrowser's
-        self.opened.append(url)
-        return True
+def test_a_folder_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    told = re.escape(f"{tmp_path}/file/results: no picture can be written there (Not a directory); --results names another")
+    with pytest.raises(PictureError, match=told):
+        leave(SINGLE, STORY, "classic", tmp_path / "file/results")
 
 
-def test_the_page_is_opened_where_there_is_a_browser(tmp_path: Path) -> None:
-    browser = Browser()
-    assert show(tmp_path / "a page.html", browser)
-    assert browser.opened == [f"file://{tmp_path}/a%20page.html"]
-    assert not show(tmp_path / "a page.html", None)
+def browser(folder: Path, script: str) -> dict[str, str]:
+    """An environment in which a script is the browser."""
+    program = folder / "browser"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return {**os.environ, "BROWSER": str(program), "TOLD": str(folder / "told")}
 
 
-def test_without_a_screen_or_a_terminal_there_is_no_browser() -> None:
-    assert persons_browser({}) is None
-    assert persons_browser({"DISPLAY": ":0"}) is None  # what tests print goes to no terminal
+def test_the_page_is_opened_in_the_persons_browser(tmp_path: Path) -> None:
+    opened = show(tmp_path / "a page.html", browser(tmp_path, 'echo "$1" > "$TOLD"'))
+    assert opened is not None
+    assert opened.wait(10) == 0
+    assert (tmp_path / "told").read_text() == f"file://{tmp_path}/a%20page.html\n"
+
+
+def test_a_browser_has_no_terminal_and_a_session_of_its_own(tmp_path: Path) -> None:
+    look = 'found=$(readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2); echo "$found" > "$TOLD"'
+    opened = show(tmp_path / "page.html", browser(tmp_path, look))
+    assert opened is not None
+    assert os.getsid(opened.pid) == opened.pid
+    assert opened.wait(10) == 0
+    assert (tmp_path / "told").read_text().split() == ["/dev/null"] * 3
+
+
+SCREEN = {"DISPLAY": ":0"}
+
+
+@pytest.mark.parametrize("environ", [SCREEN, {"WAYLAND_DISPLAY": "wayland-0"}])
+def test_at_a_terminal_with_a_screen_there_is_a_person(environ: dict[str, str]) -> None:
+    assert has_person(environ, is_terminal=True)
+
+
+def test_where_output_goes_to_a_file_there_is_no_person() -> None:
+    assert not has_person(SCREEN, is_terminal=False)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="there a screen needs no variable")
+@pytest.mark.parametrize("environ", [{}, {"DISPLAY": ""}])
+def test_without_a_screen_there_is_no_person(environ: dict[str, str]) -> None:
+    assert not has_person(environ, is_terminal=True)
+
+
+def test_in_ci_there_is_no_person() -> None:
+    assert not has_person({**SCREEN, "CI": "true"}, is_terminal=True)
 
 
 def test_a_title_that_is_long_does_not_widen_the_picture() -> None:

@@ -7,7 +7,8 @@ import secrets
 import numpy as np
 
 from demo.backend import job_environment
-from demo.device import Stream, write_stream
+from demo.device import Stream
+from demo.write import write_stream
 from protocol.records import Array
 
 SEED = 1

@@ -33,7 +33,7 @@ def environment_of(
         "KML_CLOUD_BOOTSTRAP_SERVERS": cloud_bootstrap,
         "DATA_BOOTSTRAP_SERVERS": data_bootstrap,
         "DATA_TOPIC": announcement["topic"],
-        "UNSUPERVISED_TOPIC": str(announcement["unsupervised_topic"]),
+        "UNSUPERVISED_TOPIC": announcement["unsupervised_topic"] or "",  # a variable without a value, to Kubernetes
         "INPUT_FORMAT": announcement["input_format"],
         "INPUT_CONFIG": json.dumps(announcement["input_config"]),
         "VALIDATION_RATE": f"{announcement['validation_rate']:.6f}",

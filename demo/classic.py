@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from demo.course import Course
 from demo.datasets import Digits, split_digits
-from demo.device import Stream, write_stream
+from demo.device import Stream
 from demo.models import digits_model
 from demo.stage import HEAD, ROW, Outcome, Stage, held_out_accuracy, say, stage, table_rows
+from demo.write import write_stream
 
 ROUNDS = 5
 TRAINING_SETTINGS = {"batch": 32, "kwargs_fit": {"epochs": 3}, "kwargs_val": {}, "unsupervised": False}

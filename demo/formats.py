@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from protocol.records import Array
+
+Several: TypeAlias = Array | Sequence[Any]  # an array (n, *shape), or n samples as Layout.of takes them
 
 _AVRO_TYPES = {
     "float32": "float",
@@ -21,6 +24,7 @@ _AVRO_TYPES = {
     "uint32": "long",
     "bool": "boolean",
 }
+_AVRO_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NO_AVRO_TYPE = "uint64"  # reaches beyond Avro's long
 _MOST_BYTES = 8  # of a number
 TEXT = np.dtype(np.str_)
@@ -43,25 +47,27 @@ class Layout:
     is_settled: bool = False
 
     @classmethod
-    def of(cls, sample: object, dtype: DTypeLike | None = None) -> Layout:
+    def of(cls, sample: object, dtype: np.dtype[Any] | None = None) -> Layout:
         """That of a first sample.
 
         Args:
             sample: a number, text, an array or nested sequence of numbers, or a mapping of names to numbers.
-            dtype: of the stream, as numpy names it; None = the sample's own.
+            dtype: of the stream; None = the sample's own.
 
         Raises:
             ValueError: it holds what is no number, or nothing at all.
         """
         fields = tuple(map(str, sample)) if isinstance(sample, Mapping) else None
-        array = _array(sample)
-        found = array.dtype if dtype is None else np.dtype(dtype)
-        if found.kind == "U" and array.shape == ():
-            return cls(TEXT, (), fields)
+        array = _array(sample, fields)
+        found = dtype or array.dtype
+        if fields is None and found.kind == "U" and array.shape == ():
+            return cls(TEXT, ())
         if found.kind not in "biuf" or found.itemsize > _MOST_BYTES:
             raise ValueError(f"a sample of type {found.name}: expected numbers of at most {_MOST_BYTES} bytes, or one text")
         if not array.size:
             raise ValueError("a sample without numbers: expected at least one")
+        if fields is not None and (array.ndim != 1 or len(set(fields)) < len(fields)):
+            raise ValueError("a mapping that is not of names to numbers: expected one number a name")
         return cls(found.newbyteorder("="), array.shape, fields, is_settled=dtype is not None)
 
     @property
@@ -69,22 +75,17 @@ class Layout:
         """Numbers in a sample."""
         return int(np.prod(self.shape, dtype=int))
 
-    def row(self, sample: object) -> Array:
-        """A sample as an array (1, *shape) of this dtype.
+    def rows(self, samples: Several) -> Array:
+        """Samples as an array (n, *shape) of this dtype.
 
         Raises:
-            ValueError: it is not like the others, or has a number that the dtype cannot hold.
+            ValueError: one is not like the others, or has a number that the dtype cannot hold.
         """
-        if isinstance(sample, Mapping) != (self.fields is not None) or (
-            isinstance(sample, Mapping) and set(map(str, sample)) != set(self.fields or ())
-        ):
-            names = ", ".join(map(str, sample)) if isinstance(sample, Mapping) else "no fields"
-            raise ValueError(f"a sample with {names}: the stream's have {', '.join(self.fields or ()) or 'no fields'}")
-        ordered = [sample[name] for name in self.fields or ()] if isinstance(sample, Mapping) else sample
-        return self.rows(_array(ordered)[np.newaxis])
+        if isinstance(samples, np.ndarray) and samples.dtype.kind != "O":
+            return self._rows(samples)
+        return np.concatenate([self._rows(_array(sample, self.fields)[np.newaxis]) for sample in samples])
 
-    def rows(self, samples: Array) -> Array:
-        """The same of several samples, (n, *shape)."""
+    def _rows(self, samples: Array) -> Array:
         if samples.shape[1:] != self.shape:
             raise ValueError(f"a sample of shape {samples.shape[1:]}: the stream's have {self.shape}")
         if samples.dtype == self.dtype or (self.dtype == TEXT and samples.dtype.kind == "U"):
@@ -93,11 +94,11 @@ class Layout:
             raise ValueError(f"a sample of type {samples.dtype.name}: the stream's are {self._name}")
         with np.errstate(over="ignore", invalid="ignore"):
             converted = samples.astype(self.dtype)
-        is_float = self.dtype.kind == samples.dtype.kind == "f"
-        if self.is_settled and is_float:
-            is_same = np.isfinite(converted) == np.isfinite(samples)  # rounded, as was asked for
-        else:
-            is_same = (converted == samples) | (is_float & np.isnan(samples))
+            # There and back: an integer compares equal to the float that it is rounded to.
+            is_same = (converted == samples) & (converted.astype(samples.dtype) == samples)
+        if self.dtype.kind == samples.dtype.kind == "f":
+            is_rounded = np.isfinite(converted) == np.isfinite(samples)  # which is as well, if it was asked for
+            is_same = is_rounded if self.is_settled else is_same | np.isnan(samples)
         if not np.all(is_same):
             odd = samples[~is_same].flat[0].item()
             raise ValueError(
@@ -110,14 +111,31 @@ class Layout:
         return "text" if self.dtype == TEXT else self.dtype.name
 
 
-def _array(sample: object) -> Array:
-    if isinstance(sample, Mapping):
-        sample = list(sample.values())
+def dtype_of(name: DTypeLike | None) -> np.dtype[Any] | None:
+    """A type by numpy's name for it; None stays None.
+
+    Raises:
+        ValueError: numpy has none of this name.
+    """
     try:
-        array = np.asarray(sample)
+        return None if name is None else np.dtype(name)
+    except TypeError as exc:
+        raise ValueError(f"dtype {name!r}: give one of numpy's, such as float32 or uint8") from exc
+
+
+def _array(sample: object, fields: tuple[str, ...] | None) -> Array:
+    """A sample as an array; the numbers of a mapping in the order of the fields."""
+    if isinstance(sample, Mapping) or fields is not None:
+        named = {str(name): number for name, number in sample.items()} if isinstance(sample, Mapping) else {}
+        if set(named) != set(fields or ()):
+            raise ValueError(
+                f"a sample with {', '.join(named) or 'no fields'}: the stream's have {', '.join(fields or ()) or 'no fields'}"
+            )
+        sample = [named[name] for name in fields or ()]
+    try:
+        return np.asarray(sample)
     except ValueError as exc:
         raise ValueError(f"a sample that is no regular array: {exc}") from exc
-    return array
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +165,13 @@ class Encoder:
         self.config = encoding.describe(data, label)
         self._data, self._label = encoding.encoder(data, "datum"), encoding.encoder(label, "label")
 
-    def values(self, samples: Array) -> list[bytes]:
-        """Data (n, *data_shape) as n values."""
-        return list(self._data(samples))
+    def values(self, samples: Several) -> list[bytes]:
+        """Data as n values; arguments and errors as `Layout.rows` has them."""
+        return list(self._data(self.data.rows(samples)))
 
-    def keys(self, labels: Array) -> list[bytes]:
-        """Labels (n, *label_shape) as n keys."""
-        return list(self._label(labels))
+    def keys(self, labels: Several) -> list[bytes]:
+        """Labels as n keys, likewise."""
+        return list(self._label(self.label.rows(labels)))
 
 
 def encoding_of(input_format: str) -> Encoding:
@@ -191,11 +209,13 @@ def avro_schema(layout: Layout, name: str) -> dict[str, Any]:
     """The schema of one sample: a record `name` with a field for each number, in C order.
 
     Raises:
-        ValueError: Avro has no such numbers.
+        ValueError: Avro has no such numbers, or no such names for them.
     """
     if layout.dtype == TEXT or layout.dtype.name == _NO_AVRO_TYPE:
         raise ValueError(f"AVRO has no number of type {layout.dtype.name}: give another dtype")
     names = layout.fields or [f"{name}_{index}" for index in range(layout.count)]
+    if odd := [one for one in names if not _AVRO_NAME.fullmatch(one)]:
+        raise ValueError(f"AVRO has no name {odd[0]!r}: give letters of ASCII, digits and _, and no digit at the beginning")
     avro_type = _AVRO_TYPES.get(layout.dtype.name, "int")
     return {"type": "record", "name": name, "fields": [{"name": one, "type": avro_type} for one in names]}
 
@@ -237,6 +257,12 @@ def _json(layout: Layout, _name: str) -> Callable[[Array], Iterable[bytes]]:
     return records
 
 
+def _raw_config(data: Layout, label: Layout) -> dict[str, Any]:
+    # A model has at least one axis of inputs, by which the backend finds it; so Kafka-ML's data sources call a number "1".
+    shapes = _shapes(data, label)
+    return shapes | {"data_reshape": "1"} if data.shape == () and data.dtype != TEXT else shapes
+
+
 def _shapes(data: Layout, label: Layout) -> dict[str, Any]:
     return {
         "data_type": _raw_type(data),
@@ -268,4 +294,4 @@ def _spaced(shape: tuple[int, ...]) -> str:
     return " ".join(map(str, shape))
 
 
-ENCODINGS = {"RAW": Encoding(_shapes, _raw), "AVRO": Encoding(_schemas, _avro), "JSON": Encoding(_json_config, _json)}
+ENCODINGS = {"RAW": Encoding(_raw_config, _raw), "AVRO": Encoding(_schemas, _avro), "JSON": Encoding(_json_config, _json)}

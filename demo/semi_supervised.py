@@ -7,14 +7,14 @@ as it is sure, too. The second must end better.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from sklearn.model_selection import train_test_split
 
 from demo.course import Course
 from demo.datasets import SPLIT_SEED, split_digits
-from demo.device import Stream, write_stream
+from demo.device import Device, Stream
 from demo.models import digits_model
 from demo.stage import Outcome, Stage, beside, held_out_accuracy, say, stage
 from protocol.records import Array
@@ -51,13 +51,9 @@ def run(dialect: str) -> Outcome:
     with stage() as alone, beside(alone) as both:
         for at in range(DEVICES):
             of_device = slice(at, None, DEVICES)
-            labelled, unlabelled = write_digits(
-                alone, f"device-{at + 1}", known[of_device], known_labels[of_device], rest[of_device]
-            )
-            alone.start_worker(f"device-{at + 1}", labelled, validation_rate=VALIDATION_RATE)
-            both.start_worker(
-                f"device-{at + 1}-semi", labelled, validation_rate=VALIDATION_RATE, UNSUPERVISED_TOPIC=unlabelled.spec
-            )
+            stream = write_digits(alone, f"device-{at + 1}", known[of_device], known_labels[of_device], rest[of_device])
+            alone.start_worker(f"device-{at + 1}", replace(stream, unlabelled=None), validation_rate=VALIDATION_RATE)
+            both.start_worker(f"device-{at + 1}-semi", stream, validation_rate=VALIDATION_RATE)
         model = digits_model(dialect)
         first = alone.announced(model, dialect, LABELLED_SETTINGS, ROUNDS)
         second = both.announced(model, dialect, TRAINING_SETTINGS, ROUNDS)
@@ -86,10 +82,13 @@ def run(dialect: str) -> Outcome:
     )
 
 
-def write_digits(here: Stage, name: str, known: Array, labels: Array, rest: Array) -> tuple[Stream, Stream]:
-    """A device writes the digits whose labels it knows, and the rest with keys that carry nothing."""
-    labelled = write_stream(here.bootstrap, f"{here.model_id}-{name}", known, labels, "RAW")
-    nothing = np.zeros(len(rest), np.uint8)
-    unlabelled = write_stream(here.bootstrap, f"{here.model_id}-{name}-unlabelled", rest, nothing, "RAW")
-    say(f"{name} wrote {labelled.total} labelled digits to {labelled.spec}, {unlabelled.total} unlabelled to {unlabelled.spec}")
-    return labelled, unlabelled
+def write_digits(here: Stage, name: str, known: Array, labels: Array, rest: Array) -> Stream:
+    """A device writes the digits whose labels it knows, and the rest beside them."""
+    topic = f"{here.model_id}-{name}"
+    with Device(here.bootstrap, topic, unlabelled_topic=f"{topic}-unlabelled", control_topic=None) as device:
+        device.send_many(known, labels)
+        device.send_many_unlabelled(rest)
+        device.flush()
+        stream = device.stream
+    say(f"{name} wrote {stream.total} labelled digits to {stream.spec}, {len(rest)} unlabelled to {stream.unlabelled}")
+    return stream

@@ -1,81 +1,58 @@
-"""`python -m demo.write --help`: writes one of scikit-learn's data sets as a device, and tells a worker's environment."""
+"""Whole data sets as labelled streams, dealt to partitions as devices would."""
 
 from __future__ import annotations
 
-import argparse
-import logging
-import shlex
-import sys
-from collections.abc import Mapping
+from typing import Any
 
-from demo.backend import job_environment
-from demo.datasets import LOADERS, load
-from demo.device import CONTROL_TOPIC, DEALS, write_stream
-from demo.errors import DemoError
-from demo.formats import ENCODINGS
+from demo.device import Device, Stream
+from protocol.records import Array
 
 
-def export_lines(environment: Mapping[str, str]) -> str:
-    """The environment as lines that a POSIX shell reads."""
-    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
+def round_robin(count: int, partitions: int) -> list[int]:
+    """The partition of each of `count` records, dealt in turn."""
+    return [index % partitions for index in range(count)]
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m demo.write",
-        description="Write a data set to a Kafka as a labelled stream, and print the environment of a worker for it.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--bootstrap", required=True, help="host:port list of the device's Kafka")
-    add("--cloud-bootstrap", help="host:port list of the cloud's Kafka, where it is another one")
-    add("--dataset", choices=sorted(LOADERS), default="digits", help="one of scikit-learn's data sets")
-    add("--format", choices=list(ENCODINGS), default="RAW", help="how the records are written")
-    add("--topic", help="topic to write to; the data set's name if not given")
-    add("--partitions", type=int, default=1, help="partitions of the topic")
-    add("--deal", choices=list(DEALS), default="round-robin", help="how records come to partitions")
-    add("--model-id", default="demo", help="id of the federation")
-    add("--client-id", help="id of the client; without one the variable is left out")
-    add("--validation-rate", type=float, default=0.2, help="share of the stream to validate with")
-    add("--test-rate", type=float, default=0.0, help="share of the stream to hold back for test")
-    add("--announce", action="store_true", help=f"announce the stream on {CONTROL_TOPIC}, as Kafka-ML's data sources do")
-    return parser.parse_args()
+def in_runs(count: int, partitions: int) -> list[int]:
+    """The partition of each of `count` records, the first share to the first partition and so on."""
+    return [index * partitions // count for index in range(count)]
 
 
-def main() -> int:
-    """Write what the command line asks for, and print the environment."""
-    wanted = _arguments()
-    logging.basicConfig(format="%(message)s", level="INFO")  # to standard error: the environment goes to standard output
-    topic = wanted.topic or wanted.dataset
-    try:
-        features, labels = load(wanted.dataset)
-        stream = write_stream(
-            wanted.bootstrap,
-            topic,
-            features,
-            labels,
-            wanted.format,
-            partitions=wanted.partitions,
-            deal=wanted.deal,
-            control_topic=CONTROL_TOPIC if wanted.announce else None,
-            validation_rate=wanted.validation_rate,
-            test_rate=wanted.test_rate,
-        )
-    except DemoError as exc:
-        print(exc, file=sys.stderr)
-        return 1
-    environment = job_environment(
-        stream,
-        cloud_bootstrap=wanted.cloud_bootstrap or wanted.bootstrap,
-        data_bootstrap=wanted.bootstrap,
-        model_id=wanted.model_id,
-        validation_rate=wanted.validation_rate,
-        test_rate=wanted.test_rate,
-        client_id=wanted.client_id,
-    )
-    print(export_lines(environment), end="")
-    return 0
+DEALS = {"round-robin": round_robin, "runs": in_runs}
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def write_stream(  # noqa: PLR0913 - what a stream is, where it goes, and how it is dealt
+    bootstrap: str,
+    topic: str,
+    features: Array,
+    labels: Array,
+    input_format: str,
+    *,
+    partitions: int = 1,
+    deal: str = "round-robin",
+    control_topic: str | None = None,
+    **told: Any,
+) -> Stream:
+    """Write samples to a topic, which is made if it is not there; returns when all are acknowledged.
+
+    Args:
+        bootstrap: host:port list of the device's Kafka.
+        topic: where they go; what it holds already stays, and is no part of the stream.
+        features: (n, *data_shape), numbers.
+        labels: (n, *label_shape), numbers.
+        input_format: RAW, AVRO or JSON.
+        partitions: of the topic.
+        deal: a key of DEALS, how records come to partitions.
+        control_topic: where it is announced; None = nowhere.
+        told: what is announced of it, as Device takes it.
+
+    Raises:
+        ValueError: an unknown format or deal, or not one label a datum.
+        PeerError: Kafka refuses, or someone else writes there at the same time.
+    """
+    if deal not in DEALS:
+        raise ValueError(f"no way to deal {deal!r}: choose from {', '.join(DEALS)}")
+    with Device(bootstrap, topic, input_format, partitions=partitions, control_topic=control_topic, **told) as device:
+        device.send_many(features, labels, DEALS[deal](len(features), partitions))
+        device.flush()
+        return device.stream

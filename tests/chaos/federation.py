@@ -16,10 +16,10 @@ from typing import Self
 from demo.backend import job_environment
 from demo.broker import Broker
 from demo.cloud import Cloud
-from demo.device import write_stream
 from demo.errors import DemoError, PeerError
 from demo.guard import guarded_folder, tail
 from demo.rounds import AnnouncedModel
+from demo.write import write_stream
 from tests.chaos.client import KILLED, TAIL, Client
 from tests.chaos.judge import View, judge
 from tests.chaos.strikes import Strike, Victim

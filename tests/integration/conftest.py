@@ -14,9 +14,10 @@ import pytest
 
 from demo.backend import job_environment
 from demo.cloud import Cloud
-from demo.device import Stream, write_stream
+from demo.device import Stream
 from demo.models import describe
 from demo.rounds import AnnouncedModel
+from demo.write import write_stream
 from protocol.architecture import Dialect
 from protocol.records import Samples
 from tests.support import golden

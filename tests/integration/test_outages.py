@@ -22,6 +22,8 @@ import pytest
 from kafka import KafkaAdminClient
 
 from demo.broker import LOOPBACK, Broker, own_broker
+from demo.device import Device
+from demo.errors import PeerError
 from demo.topics import create_topic
 from protocol.errors import DataError, KafkaError
 from protocol.stream_spec import OffsetRange, parse_spec
@@ -147,6 +149,23 @@ def test_no_call_waits_longer_than_its_limit_for_a_broker_that_does_not_come_bac
     for name, fault in found.items():
         assert isinstance(fault, KafkaError), name
         assert f"(KAFKA_BOOTSTRAP={broker.bootstrap}) did not answer within 4 s: " in str(fault), name
+
+
+def test_a_device_tells_how_much_a_broker_that_hangs_has_not_acknowledged(
+    broker: Broker, topic: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    create_topic(broker.bootstrap, topic, 1)
+    told = rf"1 records were not acknowledged, the first: {topic}\[0\] at .*, a record of 8 bytes: not acknowledged within 2 s"
+    with pytest.raises(PeerError, match=told), Device(broker.bootstrap, topic, limit_s=2) as device:
+        device.send([1], 0)
+        device.flush()
+        os.kill(broker.process_id, signal.SIGSTOP)
+        try:
+            device.send([2], 0)
+            device.flush()
+        finally:
+            os.kill(broker.process_id, signal.SIGCONT)
+    assert f"the stream is not announced; acknowledged: 1 of 2 records on {topic} ({topic}:0:0:1)" in caplog.text
 
 
 def test_a_broker_that_comes_back_at_another_address_is_found_where_both_are_listed(

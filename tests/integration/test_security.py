@@ -20,6 +20,8 @@ from pydantic import SecretStr
 
 import transport.probe
 from clusters import read_cluster
+from demo.device import Device
+from demo.errors import PeerError
 from FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from protocol.errors import AccessError, KafkaError, WorkerError
 from protocol.stream_spec import OffsetRange
@@ -704,3 +706,25 @@ def test_after_a_failure_there_is_the_last_token_and_the_reason() -> None:
         server.status = 200
         made.last()
         assert made.fault is None
+
+
+def test_a_device_gets_in_with_its_password_which_nothing_shows(secure: SecureKafka, caplog: pytest.LogCaptureFixture) -> None:
+    topic = f"device-{secrets.token_hex(4)}"
+    secure.allow(USER, "TOPIC", topic, "CREATE", "DESCRIBE", "WRITE")
+    address = secure.broker.addresses["SASLTLS"]
+    config = {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "SCRAM-SHA-256",
+        "sasl.username": USER,
+        "sasl.password": PASSWORDS[USER],
+        "ssl.ca.pem": secure.authority.certificate,
+    }
+    wrong = config | {"sasl.password": "s3cret"}
+    with caplog.at_level("DEBUG"):
+        with Device(address, topic, control_topic=f"{topic}-control", config=config) as device:
+            device.send([1], 0)
+        told = r"no answer within 1 s; the connection: .*[Aa]uthentication failed"
+        with pytest.raises(PeerError, match=told) as refused, Device(address, topic, limit_s=1, config=wrong):
+            pass
+    assert device.acknowledged == 1
+    assert not any(secret in f"{refused.value} {device} {caplog.text}" for secret in ("s3cret", PASSWORDS[USER]))

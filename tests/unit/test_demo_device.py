@@ -12,9 +12,10 @@ import pytest
 
 from demo.backend import job_environment
 from demo.datasets import LOADERS, load
-from demo.device import Stream, in_runs, round_robin
+from demo.device import Stream
+from demo.device_command import export_lines
 from demo.formats import Layout, avro_schema, encode
-from demo.write import export_lines
+from demo.write import in_runs, round_robin
 
 IMAGES = np.arange(8, dtype=np.uint16).reshape(2, 2, 2)
 VECTORS = np.array([[0.5, -2.0, 3.0], [1.0, 0.0, 7.25]], np.float32)
@@ -99,7 +100,7 @@ def test_the_environment_is_the_contracts() -> None:
         "KML_CLOUD_BOOTSTRAP_SERVERS": "cloud:9092",
         "DATA_BOOTSTRAP_SERVERS": "edge:9092",
         "DATA_TOPIC": "digits:0:0:313,digits:1:0:852",
-        "UNSUPERVISED_TOPIC": "None",
+        "UNSUPERVISED_TOPIC": "",
         "INPUT_FORMAT": "RAW",
         "INPUT_CONFIG": '{"data_reshape": "8 8"}',
         "VALIDATION_RATE": "0.200000",

@@ -82,7 +82,7 @@ class Layout:
             ValueError: one is not like the others, or has a number that the dtype cannot hold.
         """
         if isinstance(samples, np.ndarray) and samples.dtype.kind != "O":
-            return self._rows(samples)
+            return self._rows(_unmasked(samples))
         return np.concatenate([self._rows(_array(sample, self.fields)[np.newaxis]) for sample in samples])
 
     def _rows(self, samples: Array) -> Array:
@@ -132,10 +132,17 @@ def _array(sample: object, fields: tuple[str, ...] | None) -> Array:
                 f"a sample with {', '.join(named) or 'no fields'}: the stream's have {', '.join(fields or ()) or 'no fields'}"
             )
         sample = [named[name] for name in fields or ()]
+    _unmasked(sample)
     try:
         return np.asarray(sample)
     except ValueError as exc:
         raise ValueError(f"a sample that is no regular array: {exc}") from exc
+
+
+def _unmasked(sample: Any) -> Any:
+    if np.ma.is_masked(sample):
+        raise ValueError("a sample with masked numbers: fill them, or leave it out")
+    return sample
 
 
 @dataclass(frozen=True, slots=True)

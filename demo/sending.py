@@ -122,7 +122,7 @@ class Sender:
             "linger.ms": min(LINGER_MS, int(self._limit_s * 500)),  # not longer than a record may wait
             "batch.size": BATCH_BYTES,
             "message.max.bytes": MOST_BYTES,
-            "delivery.timeout.ms": int(self._limit_s * 1000),
+            "delivery.timeout.ms": max(1, int(self._limit_s * 1000)),  # 0 would be no limit
         }
         try:
             admin = AdminClient(self._config)

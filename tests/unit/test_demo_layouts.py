@@ -162,6 +162,7 @@ def test_floats_are_rounded_to_a_type_that_was_asked_for() -> None:
         ({"a": [1, 2], "b": [3, 4]}, "expected one number a name"),
         ({1: 0.5, "1": 0.5}, "expected one number a name"),
         ({}, "without numbers"),
+        (np.ma.masked_array([1.0, 2.0], [False, True]), "masked numbers: fill them"),
     ],
 )
 def test_what_is_no_number_settles_nothing(sample: Any, message: str) -> None:

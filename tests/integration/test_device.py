@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import runpy
 import secrets
 import shlex
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping
@@ -321,11 +321,10 @@ def test_a_kafka_that_is_not_there_is_told_within_the_limit(topic: str) -> None:
 
 
 def test_the_command_writes_a_data_set_and_prints_the_environment_that_its_announcement_makes(
-    bootstrap: str, topic: str
+    bootstrap: str, topic: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [sys.executable, "-m", "demo.device", "--bootstrap", bootstrap, "--dataset", "iris", "--topic", topic]
-    done = subprocess.run([*command, "--announce"], cwd=REPOSITORY, capture_output=True, text=True, check=True)  # noqa: S603
-    printed = dict(shlex.split(line)[1].split("=", 1) for line in done.stdout.splitlines())
+    assert main(["--bootstrap", bootstrap, "--dataset", "iris", "--topic", topic, "--announce"]) == 0
+    printed = dict(shlex.split(line)[1].split("=", 1) for line in capsys.readouterr().out.splitlines())
     [told] = [one for _key, one in announced(bootstrap, "FEDERATED_DATA_CONTROL_TOPIC") if one["topic"].startswith(topic)]
     assert environment_of(told, cloud_bootstrap=bootstrap, data_bootstrap=bootstrap, model_id="demo") == printed
     settings = settings_of(bootstrap, told)
@@ -337,3 +336,10 @@ def test_the_command_tells_what_is_wrong_with_its_arguments(
 ) -> None:
     assert main(["--bootstrap", bootstrap, "--topic", topic, "--validation-rate", "20"]) == 1
     assert capsys.readouterr().err.startswith("validation_rate=20.0 and test_rate=0.0: give shares")
+
+
+def test_the_command_is_python_m_demo_device(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["device.py", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(REPOSITORY / "demo" / "device.py"), run_name="__main__")
+    assert capsys.readouterr().out.startswith("usage: python -m demo.device")

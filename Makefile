@@ -21,7 +21,7 @@ demo: $(DEMO)/.installed  ## a federation over a real Kafka, in a minute; KIND=â
 	@$(DEMO)/bin/python -m demo.run --kind $(KIND) $(if $(filter no,$(OPEN)),--no-open)
 
 test: $(TEST)/.installed  ## all tests, over a real Kafka
-	@$(TEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(TEST)/bin/python -m pytest -n 2 --dist loadfile
 
 unit: $(TEST)/.installed  ## the tests that open no socket
 	@$(TEST)/bin/python -m pytest tests/unit

@@ -24,6 +24,7 @@ from protocol.stream_spec import OffsetRange
 from reading import keep_labelled_stream
 from tests.integration.conftest import Federation, announced
 from tests.support.environments import job
+from tests.support.patience import eventually
 from training.datasets import FitData
 from training.stopping import Stop
 from transport.bad_records import NEAR, BadRecordTopic, await_bad_record_topic, hand_over, runs
@@ -79,6 +80,7 @@ class Edge:
         # Kept without end: the records are as old as they say.
         configs = {"retention.ms": "-1"} | {name.replace("_", "."): value for name, value in configs.items()}
         self.admin.create_topics([NewTopic(topic, partitions, -1, topic_configs=configs)])
+        eventually(lambda: len(self.reader.partitions(topic)), partitions)  # the controller is ahead of its broker
 
     def write(self, topic: str, *records: Written) -> None:
         for one in records:

@@ -39,7 +39,8 @@ def moving(federation: Federation, count: int = RECORDS, pause_s: float = 0.01, 
 
 
 def environment(federation: Federation, sensor: Sensor, **changes: str) -> dict[str, str]:
-    return federation.environment(sensor.stream, **LIMITS, **changes)
+    # The sensor begins behind the worker, when that has loaded TensorFlow and built its model.
+    return federation.environment(sensor.stream, ANSWER_LIMIT_S="60", **LIMITS, **changes)
 
 
 def model(dialect: Dialect, stream_timeout: int, epochs: int = 2) -> AnnouncedModel:

@@ -137,7 +137,8 @@ def written(course: Course, story: Story, png: bytes) -> str:
     """The page, which needs no other file and no server."""
     metrics = course.metrics
     heads = ["round", "client", "held out", "samples", *(f"{part}{name}" for name in metrics for part in ("", "val_"))]
-    alt = f"{', '.join(metrics)} by round, of {', '.join(course.clients)} and the global model; the table below has the numbers"
+    lines = ", ".join(dict.fromkeys([*course.clients, *(model for models in course.held_out.values() for model in models)]))
+    alt = f"{', '.join(metrics)} by round, of {lines}; the table below has the numbers"
     return _PAGE.format(
         title=escape(story.title),
         told=escape(story.told),

@@ -14,6 +14,7 @@ import platform
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -57,7 +58,7 @@ def main() -> int:
         told = f"{outcome.told}, after {time.monotonic() - started:.0f} s"
         say(told)
         title = (kind.__doc__ or arguments.kind).splitlines()[0].rstrip(".")
-        story = picture.Story(title, told, _facts(kind, arguments.dialect))
+        story = picture.Story(title, told, facts(kind, arguments.dialect, os.environ))
         page = picture.leave(outcome.course, story, arguments.kind, arguments.results)
     except WorkerDiedError as exc:
         print(exc, file=sys.stderr)
@@ -74,14 +75,21 @@ def main() -> int:
     return 0
 
 
-def _facts(kind: Any, dialect: str) -> dict[str, str]:
-    keras = LIBRARIES[dialect]
-    packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", keras, "confluent-kafka"))
+def facts(kind: Any, dialect: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """What a demo ran with and where, by what it is.
+
+    Args:
+        kind: the module of a kind.
+        dialect: a key of LIBRARIES.
+        environ: with KAFKA_BOOTSTRAP where the demo did not start its own broker.
+    """
+    broker = "a Kafka that ran already" if environ.get("KAFKA_BOOTSTRAP") else f"Apache Kafka {KAFKA.rpartition(':')[2]}"
+    packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", LIBRARIES[dialect], "confluent-kafka"))
     return {
         "rounds": str(kind.ROUNDS),
         "training settings": json.dumps(kind.TRAINING_SETTINGS),
         "when": f"{datetime.now().astimezone():%d %B %Y, %H:%M %Z}",
-        "with": f"Apache Kafka {KAFKA.rpartition(':')[2]}, Python {platform.python_version()}, {packages}",
+        "with": f"{broker}, Python {platform.python_version()}, {packages}",
         "on": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         "command": f"python -m demo.run {' '.join(sys.argv[1:])}".rstrip(),
     }

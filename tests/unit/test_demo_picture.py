@@ -6,6 +6,7 @@ import base64
 import io
 import os
 import re
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,11 +14,14 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from demo import picture
+from demo import classic, picture
+from demo.broker import KAFKA
 from demo.course import Course
 from demo.errors import PictureError
 from demo.picture import Story, figure, has_person, leave, show, written
 from demo.rounds import Reply
+from demo.run import facts
+from tests.support.worker import REPOSITORY
 
 STORY = Story("Two <clients>", "80 % & more", {"when": "today"})
 NAMES = {"FED-a": "<one>", "FED-b": "two"}
@@ -54,6 +58,11 @@ def test_lines_hold_the_last_epoch_of_each_round() -> None:
     assert [list(line.get_xdata()) for line in accuracy.lines] == [[0, 1, 2]] * 5
     assert list(accuracy.lines[-1].get_ydata()) == pytest.approx([0.7, 0.8, 0.9])
     assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in (accuracy, loss)] == [("round", "accuracy"), ("round", "loss")]
+
+
+def test_rounds_are_whole_numbers() -> None:
+    ticks = [tick for axes in figure(course("accuracy", "loss"), "t").axes for tick in axes.get_xticks()]
+    assert [tick for tick in ticks if tick != int(tick)] == []
 
 
 def test_lines_can_be_told_apart_without_colours() -> None:
@@ -138,7 +147,7 @@ def test_the_page_has_all_rounds_and_needs_no_other_file(tmp_path: Path) -> None
     [image] = read.images
     png = base64.b64decode((image["src"] or "").removeprefix("data:image/png;base64,"))
     assert png == (tmp_path / "classic.png").read_bytes()
-    assert "<one>" in (image["alt"] or "")
+    assert image["alt"] == "accuracy, loss by round, of <one>, two, global model; the table below has the numbers"
     assert re.findall(r"""(?:src|href)=(?!"data:)|url\(|@import|<script""", page.read_text()) == []
     high, wide, _ = imread(io.BytesIO(png)).shape
     assert wide > high > 300
@@ -200,6 +209,14 @@ def test_without_a_screen_there_is_no_person(environ: dict[str, str]) -> None:
     assert not has_person(environ, is_terminal=True)
 
 
+def test_open_no_keeps_the_page_closed() -> None:
+    told = [
+        subprocess.run(["make", "--dry-run", "demo", *more], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout  # noqa: S603, S607
+        for more in ([], ["OPEN=no"])
+    ]
+    assert ["--no-open" in one for one in told] == [False, True]
+
+
 def test_in_ci_there_is_no_person() -> None:
     assert not has_person({**SCREEN, "CI": "true"}, is_terminal=True)
 
@@ -207,3 +224,17 @@ def test_in_ci_there_is_no_person() -> None:
 def test_a_title_that_is_long_does_not_widen_the_picture() -> None:
     assert figure(SINGLE, "word " * 60).get_size_inches()[0] == 2 * picture.PANEL_INCHES[0]
     assert "word word" in written(SINGLE, Story("word " * 60, "", {}), b"")
+
+
+def test_matplotlib_is_loaded_when_a_picture_is_drawn_and_not_before() -> None:
+    look = "import sys, demo.picture; sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", look], cwd=REPOSITORY, check=True)  # noqa: S603
+
+
+def test_a_page_tells_the_version_of_the_kafka_that_its_demo_started() -> None:
+    assert facts(classic, "keras3", {})["with"].startswith(f"Apache Kafka {KAFKA.split(':')[2]}, Python ")
+
+
+def test_a_page_claims_no_version_of_a_kafka_that_ran_already() -> None:
+    told = facts(classic, "keras3", {"KAFKA_BOOTSTRAP": "127.0.0.1:9092"})["with"]
+    assert told.startswith("a Kafka that ran already, Python ")

@@ -133,7 +133,7 @@ class Device:
             validation_rate, test_rate: shares of the stream in [0, 1), below 1 together.
             restrictions, description: as Stream.announcement has them.
             deployment_id: Kafka-ML's number of the deployment, the announcement's key.
-            control_topic: where the stream is announced; None = nowhere.
+            control_topic: where the stream is announced; it is made, with one partition, if it is not there; None = nowhere.
             limit_s: the longest that a record may wait to be acknowledged, and a request to be answered, in seconds.
             config: more of librdkafka's configuration, such as security.protocol and sasl.password.
 
@@ -167,7 +167,7 @@ class Device:
         self._key = deployment_id.to_bytes(max(1, (deployment_id.bit_length() + 7) // 8), "big")
         self._control_topic = control_topic
         written = [topic] if unlabelled_topic is None else [topic, unlabelled_topic]
-        self._sender = Sender(bootstrap, written, partitions=partitions, limit_s=limit_s, config=config or {})
+        self._sender = Sender(bootstrap, written, control_topic, partitions=partitions, limit_s=limit_s, config=config or {})
         self._encoder: Encoder | None = None  # from the first sample on
         self._is_announced = False
         self._sending = threading.Lock()
@@ -185,10 +185,12 @@ class Device:
         is_well = False
         try:
             if kind is None:
-                self.flush()
-                if not self._is_announced:
-                    self._announce()
-                is_well = True
+                with self._sending:  # what other threads send comes before the end, or is refused
+                    self._sender.flush()
+                    if not self._is_announced:
+                        self._announce()
+                    is_well = True
+                    self._sender.__exit__(kind, exc, tb)
         finally:
             try:
                 if not is_well:
@@ -231,11 +233,12 @@ class Device:
         with self._sending:
             encoder = self._encoder_for(features[0], labels[0])
             records = list(zip(encoder.keys(labels), encoder.values(features), strict=True))
+            places = self._sender.progress[self.topic].places(len(records), partitions)
             if self._encoder is None:
                 self._encoder = encoder
                 if self._is_moving and self._unlabelled is None:
                     self._announce()
-            self._sender.send(self.topic, records, partitions)
+            self._sender.send(self.topic, records, places)
 
     def send_unlabelled(self, x: object, partition: int | None = None) -> None:
         """Send a sample to the unlabelled stream, once there is a labelled one; arguments and errors as `send` has them."""
@@ -252,9 +255,10 @@ class Device:
             if self._encoder is None:
                 raise ValueError("no labelled sample was sent yet, which tells how both streams are read: send one first")
             records = [(NOTHING, value) for value in self._encoder.values(features)]
+            places = self._sender.progress[self._unlabelled].places(len(records), partitions)
             if self._is_moving and not self._is_announced:
                 self._announce()
-            self._sender.send(self._unlabelled, records, partitions)
+            self._sender.send(self._unlabelled, records, places)
 
     def flush(self) -> None:
         """Wait until all that was sent is acknowledged.
@@ -299,7 +303,7 @@ class Device:
             stream = self.stream
             if self._format not in BACKENDS_FORMATS:
                 log.warning("Kafka-ML's backend takes %s alone, and starts no worker for JSON", " and ".join(BACKENDS_FORMATS))
-            self._sender.post(self._control_topic, self._key, json.dumps(stream.announcement(**self._told)).encode())
+            self._sender.post(self._key, json.dumps(stream.announcement(**self._told)).encode())
             log.info("announced on %s: %s, %s records", self._control_topic, stream.spec, stream.total or "ever more")
         self._is_announced = True
 

@@ -57,9 +57,9 @@ class Progress:
             return [(self.sent + index) % self._partitions for index in range(count)]
         if len(wanted) != count:
             raise ValueError(f"{count} samples and {len(wanted)} partitions: expected one a sample")
-        if odd := [at for at in wanted if not 0 <= at < self._partitions]:
-            raise ValueError(f"topic {self._topic} has no partition {odd[0]}: it has {self._partitions}, counted from 0")
-        return list(wanted)
+        if odd := [at for at in wanted if at not in range(self._partitions)]:
+            raise ValueError(f"topic {self._topic} has no partition {odd[0]!r}: it has {self._partitions}, counted from 0")
+        return [int(at) for at in wanted]
 
     def take(self, partition: int, offset: int) -> None:
         """Note an acknowledged record; those of a partition come in order."""
@@ -80,19 +80,28 @@ class Sender:
     """
 
     def __init__(
-        self, bootstrap: str, topics: Sequence[str], *, partitions: int, limit_s: float, config: Mapping[str, Any]
+        self,
+        bootstrap: str,
+        topics: Sequence[str],
+        beside: str | None,
+        *,
+        partitions: int,
+        limit_s: float,
+        config: Mapping[str, Any],
     ) -> None:
         """Connect to nothing yet.
 
         Args:
             bootstrap: host:port list of the Kafka.
             topics: that records go to; those that are not there are made, with so many `partitions`.
+            beside: topic of `post`, made with one partition; None = nothing is posted.
             limit_s: the longest that a record may wait to be acknowledged, and a request to be answered, in seconds.
             config: more of librdkafka's configuration.
         """
         self.progress: dict[str, Progress] = {}
         self._bootstrap = bootstrap
         self._topics = topics
+        self._beside = beside
         self._partitions = partitions
         self._limit_s = limit_s
         self._config = {
@@ -129,7 +138,9 @@ class Sender:
             producer = Producer(writing | self._config)
         except (KafkaException, TypeError, ValueError) as exc:
             raise ValueError(f"librdkafka does not take this configuration: {_told(exc)}") from exc
-        self.progress = {topic: Progress(topic, self._count(admin, topic)) for topic in self._topics}
+        self.progress = {topic: Progress(topic, self._count(admin, topic, self._partitions)) for topic in self._topics}
+        if self._beside is not None:
+            self._count(admin, self._beside, 1)  # what cannot be posted in the end is not to be known at the end alone
         self._producer = producer
         self._looking.start()
         return self
@@ -150,28 +161,28 @@ class Sender:
         """
         self._open()
 
-    def send(self, topic: str, records: Sequence[tuple[bytes, bytes]], partitions: Sequence[int] | None = None) -> None:
+    def send(self, topic: str, records: Sequence[tuple[bytes, bytes]], places: Sequence[int]) -> None:
         """Send records to one of the topics.
 
         Args:
             topic: one of the topics.
             records: key and value of each.
-            partitions: where each goes; None = in turn.
+            places: the partition of each, as the topic's progress has them.
 
         Raises:
-            ValueError, PeerError: as `check` has it, and for partitions that are not there; nothing is sent.
+            ValueError, PeerError: as `check` has it.
         """
         progress = self.progress[topic]
         self._open()
-        for (key, value), partition in zip(records, progress.places(len(records), partitions), strict=True):
+        for (key, value), partition in zip(records, places, strict=True):
             self._produce(topic, key, value, partition)
             progress.sent += 1
         self._open()
 
-    def post(self, topic: str, key: bytes, value: bytes) -> None:
-        """Send a record to any other topic, when all before it are acknowledged, and wait until it is as well."""
+    def post(self, key: bytes, value: bytes) -> None:
+        """Send a record to the topic beside, when all before it are acknowledged, and wait until it is as well."""
         self.flush()
-        self._produce(topic, key, value)
+        self._produce(self._beside or "", key, value)
         self.flush()
 
     def flush(self) -> None:
@@ -217,6 +228,8 @@ class Sender:
     def _wait(self) -> None:
         with self._looked:
             self._looked.wait(_POLL_S)
+        if self._is_over:
+            raise PeerError("the device was closed while it was sending")
         if not self._looking.is_alive():
             raise PeerError("acknowledgements are not looked at any more: a callback of the configuration has failed")
 
@@ -247,12 +260,12 @@ class Sender:
             self.progress[topic].take(partition, message.offset() or 0)
         self._settled += 1
 
-    def _count(self, admin: AdminClient, topic: str) -> int:
-        """How many partitions a topic has, which is made if it is not there."""
+    def _count(self, admin: AdminClient, topic: str, partitions: int) -> int:
+        """How many partitions a topic has, which is made with so many if it is not there."""
         deadline = time.monotonic() + self._limit_s
         try:
             while (count := self._look(admin, topic)) is None and time.monotonic() < deadline:
-                self._make(admin, topic)
+                self._make(admin, topic, partitions)
         except (KafkaException, TimeoutError) as exc:
             admin.poll(0)  # hears what the connection has said
             is_late = isinstance(exc, TimeoutError) or exc.args[0].code() == KafkaError._TIMED_OUT  # noqa: SLF001 - as above
@@ -271,8 +284,8 @@ class Sender:
                 raise
         return None
 
-    def _make(self, admin: AdminClient, topic: str) -> None:
-        [made] = admin.create_topics([NewTopic(topic, self._partitions)], request_timeout=self._limit_s).values()
+    def _make(self, admin: AdminClient, topic: str, partitions: int) -> None:
+        [made] = admin.create_topics([NewTopic(topic, partitions)], request_timeout=self._limit_s).values()
         try:
             made.result(self._limit_s)
         except KafkaException as exc:

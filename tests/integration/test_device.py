@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -265,10 +266,60 @@ def test_a_first_sample_that_is_refused_announces_nothing(bootstrap: str, topic:
     with Device(bootstrap, topic, is_moving=True, control_topic=control) as device:
         with pytest.raises(ValueError, match="the stream's"):
             device.send_many([[1, 2], [1]], [0, 0])
+        odd_ones: list[Any] = [1, -1, 0.5, None]
+        for odd in odd_ones:
+            with pytest.raises(ValueError, match=f"has no partition {odd}: it has 1"):
+                device.send_many([[1, 2], [1, 2]], [0, 0], [0, odd])
         assert announced(bootstrap, control) == []
         device.send([1], 0)
     [(_key, announcement)] = announced(bootstrap, control)
     assert announcement["input_config"]["data_reshape"] == "1"
+
+
+def test_a_first_sample_without_a_label_that_is_refused_announces_nothing(bootstrap: str, topic: str, control: str) -> None:
+    beside = f"{topic}-unlabelled"
+    with Device(bootstrap, topic, is_moving=True, unlabelled_topic=beside, control_topic=control) as device:
+        device.send([1], 0)
+        with pytest.raises(ValueError, match=f"{beside} has no partition 1"):
+            device.send_unlabelled([1], partition=1)
+        assert announced(bootstrap, control) == []
+        device.send([1], 0)  # the labelled stream is not whole yet
+
+
+def test_a_control_topic_that_cannot_be_is_told_before_anything_is_sent(bootstrap: str, topic: str) -> None:
+    is_open = False
+    with (
+        pytest.raises(PeerError, match="no:topic cannot be looked at or made"),
+        Device(bootstrap, topic, control_topic="no:topic"),
+    ):
+        is_open = True
+    assert not is_open
+
+
+def test_a_control_topic_that_is_not_there_is_made(bootstrap: str, topic: str) -> None:
+    with Device(bootstrap, topic, partitions=2, control_topic=f"{topic}-control") as device:
+        device.send([1], 0)
+    assert not create_topic(bootstrap, f"{topic}-control", 1)  # it is there, and has one partition
+    assert len(announced(bootstrap, f"{topic}-control")) == 1
+
+
+def test_what_another_thread_sends_at_the_end_is_acknowledged_or_refused(bootstrap: str, topic: str) -> None:
+    has_begun = threading.Event()
+
+    def send_on(device: Device) -> int:
+        for count in itertools.count():
+            try:
+                device.send([1], 0)
+            except ValueError:
+                return count
+            has_begun.set()
+        return -1
+
+    with ThreadPoolExecutor(1) as other:
+        with Device(bootstrap, topic, is_moving=True, control_topic=None) as device:
+            sent = other.submit(send_on, device)
+            assert has_begun.wait(LIMIT_S)
+        assert sent.result(LIMIT_S) == device.acknowledged
 
 
 def test_what_a_moving_stream_was_sent_before_an_exception_is_written(

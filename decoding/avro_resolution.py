@@ -17,6 +17,8 @@ from decoding.column import Side, UnfitError
 from decoding.wire_types import DType
 
 _MARKS = {"record": "_a_record_", "enum": "_an_enum_", "fixed": "_a_fixed_"}
+_INNERMOST = re.compile(r"\{[^{}]*\}")
+_TYPE = re.compile(r"'type': '(\w+)'(?:, 'name': '([\w.]+)')?")
 _MARK = re.compile(rf"(\b_\.)?({'|'.join(_MARKS.values())})")
 MOST_DEFAULTS = 4_000_000  # of one datum, if each byte of it were an item of an array
 
@@ -240,8 +242,16 @@ def _marked(kind: str, name: str) -> str:
 
 
 def _unmarked(text: str) -> str:
-    """A text of fastavro's with the names as they are."""
-    return _MARK.sub("", text)
+    """A text of fastavro's with the names as they are, and types by their names instead of written out."""
+    shorter = _MARK.sub("", text)
+    while (text := _INNERMOST.sub(_called, shorter)) != shorter:
+        shorter = text
+    return shorter
+
+
+def _called(schema: re.Match[str]) -> str:
+    found = _TYPE.search(schema[0])
+    return "…" if found is None else " ".join(filter(None, found.groups()))
 
 
 def _leaf(schema: Any, path: str) -> Part:

@@ -400,6 +400,14 @@ class TestBadRecords:
             "a schema that can be, or give INPUT_CONFIG.data_scheme one that all can be resolved to"
         )
 
+    def test_a_record_of_another_name_is_told_by_both_names(self) -> None:
+        writer = fields(field("a", "int"), field("p", fields(field("x", "int"), name="point")), name="factory.old")
+        told = refusal({1: writer}, [framed(1, write(writer, {"a": 1, "p": {"x": 2}}))], data_scheme=record(a="int")).reason
+        assert told.startswith(
+            "value was written by schema 1 (factory.old), which cannot be resolved to data_scheme: Schema mismatch: "
+            "record factory.old is not record r; write by a schema that can be"
+        )
+
     @pytest.mark.parametrize(
         ("kind", "datum"),
         [

@@ -90,7 +90,7 @@ def leave(course: Course, story: Story, name: str, folder: Path = RESULTS) -> Pa
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _put(folder / f"{name}.png", png)
-        _put(page, written(course, story, png).encode())
+        _put(page, written(course, story, png).encode(errors="replace"))  # a folder's name may be no text
     except OSError as exc:
         raise PictureError(f"{folder}: no picture can be written there ({exc.strerror}); --results names another") from exc
     return page

@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import platform
+import shlex
 import signal
 import sys
 import time
@@ -59,6 +60,8 @@ def main() -> int:
         say(told)
         title = (kind.__doc__ or arguments.kind).splitlines()[0].rstrip(".")
         story = picture.Story(title, told, facts(kind, arguments.dialect, os.environ))
+        if outcome.fault is not None:
+            print(f"{outcome.fault}: something is wrong", file=sys.stderr)
         page = picture.leave(outcome.course, story, arguments.kind, arguments.results)
     except WorkerDiedError as exc:
         print(exc, file=sys.stderr)
@@ -69,10 +72,7 @@ def main() -> int:
     say(f"the rounds as a picture: {page.resolve().as_uri()}")
     if not arguments.no_open and picture.has_person(os.environ, is_terminal=sys.stdout.isatty()):
         picture.show(page)
-    if outcome.fault is not None:
-        print(f"{outcome.fault}: something is wrong", file=sys.stderr)
-        return 1
-    return 0
+    return 0 if outcome.fault is None else 1
 
 
 def facts(kind: Any, dialect: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -91,7 +91,7 @@ def facts(kind: Any, dialect: str, environ: Mapping[str, str]) -> dict[str, str]
         "when": f"{datetime.now().astimezone():%d %B %Y, %H:%M %Z}",
         "with": f"{broker}, Python {platform.python_version()}, {packages}",
         "on": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
-        "command": f"python -m demo.run {' '.join(sys.argv[1:])}".rstrip(),
+        "command": shlex.join(["python", "-m", "demo.run", *sys.argv[1:]]),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import os
 import re
@@ -165,6 +166,46 @@ def test_a_folder_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:
     told = re.escape(f"{tmp_path}/file/results: no picture can be written there (Not a directory); --results names another")
     with pytest.raises(PictureError, match=told):
         leave(SINGLE, STORY, "classic", tmp_path / "file/results")
+
+
+def test_a_command_that_is_no_text_is_told_as_far_as_it_is_one(tmp_path: Path) -> None:
+    command = os.fsdecode(b"--results r\xe9sum\xe9")
+    page = leave(SINGLE, Story("title", "told", {"command": command}), "classic", tmp_path)
+    assert "--results r?sum?" in page.read_text()
+
+
+A_BAD_DEMO = """
+import sys
+from types import SimpleNamespace
+from demo import run
+from demo.course import Answer, Course
+from demo.stage import Outcome
+
+outcome = Outcome("accuracy 0.10", Course([Answer(0, "a", 1, {"loss": 0.5}, {})]), "less than 0.80")
+sys.modules["demo.classic"] = SimpleNamespace(run=lambda dialect: outcome, ROUNDS=1, TRAINING_SETTINGS={})
+sys.exit(run.main())
+"""
+
+
+def bad_demo(results: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", A_BAD_DEMO, "--results", str(results)]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - our own
+
+
+def test_a_result_is_told_as_not_good_also_where_no_picture_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ended = bad_demo(tmp_path / "file/results")
+    assert ended.returncode == 1
+    assert ended.stdout.startswith("accuracy 0.10, after ")
+    told = ended.stderr.splitlines()
+    assert (told[0], len(told)) == ("less than 0.80: something is wrong", 2)
+    assert "no picture can be written there" in told[1]
+
+
+def test_the_page_has_the_command_as_a_shell_takes_it(tmp_path: Path) -> None:
+    folder = tmp_path / "my results"
+    assert bad_demo(folder).returncode == 1
+    assert html.escape(f"python -m demo.run --results '{folder}'") in (folder / "classic.html").read_text()
 
 
 def browser(folder: Path, script: str) -> dict[str, str]:

@@ -118,12 +118,20 @@ class Stopping:
 
     @contextlib.contextmanager
     def raised(self) -> Iterator[None]:
-        """Let the first signal raise Stopped in the main thread, wherever it is in the `with`."""
+        """Let the first signal raise Stopped in the main thread, wherever it is in the `with`.
+
+        Where that is a finalizer or a callback, Python drops what is raised; what was stopped from beside fails for it then.
+        So every failure after a signal is taken for its doing: a restart would meet again what was not.
+        """
         try:
             self._may_raise = True
             if self._first is not None:
                 self._stop(self._first)
             yield
+        except Exception as exc:
+            if self._first is None:
+                raise
+            raise Stopped(self._first) from exc
         finally:
             self._may_raise = False
 

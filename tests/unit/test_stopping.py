@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ending import LastWords, Stopping
-from protocol.errors import Stopped
+from protocol.errors import ModelError, Stopped
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,6 +82,22 @@ def test_what_was_asked_for_is_called_in_a_thread_at_the_first_signal() -> None:
         with pytest.raises(Stopped), stopping.raised():
             signal.raise_signal(signal.SIGTERM)
         assert called.wait(10)
+
+
+def test_a_failure_after_a_signal_whose_exception_was_dropped_is_a_stop() -> None:
+    """Python drops what a finalizer raises: `contextlib.suppress` stands for it."""
+    failure = ModelError("the worker is to stop")
+    with Stopping(LastWords(None)) as stopping, pytest.raises(Stopped, match="SIGINT") as stopped, stopping.raised():
+        with contextlib.suppress(Stopped):
+            signal.raise_signal(signal.SIGINT)
+        raise failure
+    assert stopped.value.status == 130
+    assert stopped.value.__cause__ is failure
+
+
+def test_a_failure_without_a_signal_stays_what_it_is() -> None:
+    with Stopping(LastWords(None)) as stopping, pytest.raises(ModelError), stopping.raised():
+        raise ModelError("no model")
 
 
 def test_signals_and_threads_are_left_as_they_were() -> None:

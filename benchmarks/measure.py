@@ -17,6 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from demo.workers import ABSENT
+
 RUNS = 5
 LOOK_S = 0.01  # how often a process is looked at
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,7 +111,7 @@ def process(command: Sequence[str], environment: Mapping[str, str] | None = None
     Raises:
         CalledProcessError: it ended with another status than 0; its output has been shown by then.
     """
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": f"{ROOT}{os.pathsep}{ABSENT}"}
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         begun = time.perf_counter()
         environ = {**os.environ, **quiet, **(environment or {})}

@@ -20,6 +20,14 @@ POLL_S = 0.1
 
 # Of a container's own environment a worker gets what any program needs; the rest is the Job's.
 _MACHINE = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+# Packages of the demo and the tests that are in no worker's image. Keras would load them where it finds them, for seconds.
+ABSENT = Path(__file__).parent / "absent"
+
+
+def container(environment: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of a worker's process, of which its Job's is given."""
+    machine = {variable: os.environ[variable] for variable in _MACHINE if variable in os.environ}
+    return machine | {"PYTHONPATH": str(ABSENT)} | dict(environment)
 
 
 class Workers:
@@ -41,8 +49,7 @@ class Workers:
 
     def start(self, name: str, environment: Mapping[str, str], command: Sequence[str] = COMMAND) -> int:
         """Start a worker with the environment of its Job; returns its process id."""
-        machine = {variable: os.environ[variable] for variable in _MACHINE if variable in os.environ}
-        worker = spawn(command, self._folder, self._log(name), cwd=REPOSITORY, environ=machine | dict(environment))
+        worker = spawn(command, self._folder, self._log(name), cwd=REPOSITORY, environ=container(environment))
         self._started[name] = worker
         return worker.process.pid
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,12 +10,11 @@ from pathlib import Path
 
 from demo.errors import WorkerDiedError
 from demo.guard import Guarded, spawn, tail
-from demo.workers import REPOSITORY
+from demo.workers import COMMAND, REPOSITORY, container
 from tests.chaos.strikes import Moment, Strike, dump
 
 KILLED = -9
 TAIL = 60  # lines of a log, to tell of a fault
-_MACHINE = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Client:
 
     def __init__(self, name: str, environment: Mapping[str, str], plan: Sequence[Strike], folder: Path) -> None:
         self._name = name
-        self._environment = {one: os.environ[one] for one in _MACHINE if one in os.environ} | dict(environment)
+        self._environment = container(environment)
         self._outside = [strike for strike in plan if strike.moment == Moment.ANY_TIME]
         self._inside = [strike for strike in plan if strike.moment != Moment.ANY_TIME]
         self._folder = folder
@@ -82,7 +80,7 @@ class Client:
     def _start(self, number: int) -> Guarded:
         self._file.unlink(missing_ok=True)
         self._told, self._armed, self._begun = 0, tuple(self._inside), time.monotonic()
-        command = [sys.executable, "federated_training.py"]
+        command: Sequence[str] = COMMAND
         if self._armed:
             files = (str(self._file), str(self._folder / "server.pid"))
             command = [sys.executable, "-m", "tests.chaos.launcher", str(number), dump(self._armed), *files]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.worker import REPOSITORY
+from demo.workers import REPOSITORY
 
 LIMIT_S = 150.0
 COMMAND = [sys.executable, "-m", "demo.run"]

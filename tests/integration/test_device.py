@@ -25,9 +25,9 @@ from demo.device import Device, Stream
 from demo.device_command import main
 from demo.errors import PeerError
 from demo.topics import create_topic, log_end, open_reader, read_range
+from demo.workers import REPOSITORY
 from protocol.stream_spec import StreamRange
 from reading import keep_labelled_stream, keep_unlabelled_stream
-from tests.support.worker import REPOSITORY
 from training.stopping import Stop
 
 FEATURES = np.arange(60, dtype=np.float32).reshape(20, 3)

@@ -15,10 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-REPOSITORY = Path(__file__).parents[2]
+from demo.workers import REPOSITORY, container
+
 END_LIMIT_S = 90.0
 WORKER = ("federated_training.py",)
-_MACHINE = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
 
 
 class WorkerProcess:
@@ -35,9 +35,8 @@ class WorkerProcess:
     ) -> None:
         """Start none yet; `arguments` are the program's."""
         self._command = [program, *arguments]
-        machine = {name: os.environ[name] for name in _MACHINE if name in os.environ}
         self._message = log.with_suffix(".message")
-        self._environment = machine | {"TERMINATION_LOG": str(self._message)} | dict(environment)
+        self._environment = container({"TERMINATION_LOG": str(self._message)} | dict(environment))
         self._path = log
         self._on_terminal = on_terminal
         self._copier: threading.Thread | None = None

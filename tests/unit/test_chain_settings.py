@@ -10,9 +10,9 @@ import pytest
 
 from blockchain.functions import ABI
 from config import Settings
+from demo.workers import REPOSITORY
 from protocol.errors import SettingsError
 from tests.support.environments import job
-from tests.support.worker import REPOSITORY
 
 # Of the keys 1 and 2, which every book on the curve secp256k1 has.
 KEY, OTHER_KEY = (f"{number:064x}" for number in (1, 2))

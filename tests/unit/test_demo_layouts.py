@@ -15,8 +15,8 @@ import pytest
 from decoders import make_decoder
 from demo.device import Device
 from demo.formats import Encoder, Layout, dtype_of, encode
+from demo.workers import REPOSITORY
 from protocol.records import Array, RecordBatch
-from tests.support.worker import REPOSITORY
 
 
 def one_by_one(input_format: str, features: list[Any], labels: list[Any], **dtypes: Any) -> tuple[Array, Array]:

@@ -22,7 +22,7 @@ from demo.errors import PictureError
 from demo.picture import Story, figure, has_person, leave, show, written
 from demo.rounds import Reply
 from demo.run import facts
-from tests.support.worker import REPOSITORY
+from demo.workers import REPOSITORY
 
 STORY = Story("Two <clients>", "80 % & more", {"when": "today"})
 NAMES = {"FED-a": "<one>", "FED-b": "two"}

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 from checking.vocabulary import OF_REGISTRY, SECURITY, known
-from tests.support.worker import REPOSITORY
+from demo.workers import REPOSITORY
 
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
 OTHERS = {

@@ -45,12 +45,6 @@ BOTH = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _collected() -> Iterator[None]:
-    yield
-    gc.collect()
-
-
 def test_a_cloud_that_reads_uncommitted_has_each_model_answered_once_whatever_is_killed() -> None:
     form = Form(3, UNCOMMITTED, BOTH, delivery={"c2": "at-least-once"})
     outcome = federate(form, announced(), random.Random(1))

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import ssl
 import tarfile
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
+from hashlib import file_digest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ from demo.broker import LOOPBACK, free_ports
 from demo.errors import BrokerError
 from demo.guard import guarded_folder, spawn, tail
 from protocol.schemas import RegisteredSchema, UnusableSchemaError
-from transport.security import _readable
+from tests.support.web_server import serving
 
 GROUP, ARTIFACT, VERSION = "io.apicurio", "apicurio-registry-app", "2.6.13.Final"
 SHA256 = "3cda1b34aa020fb4ac4dd6a66018d757e81e437f97e20a1f92d366b70091c6ba"  # of its archive
@@ -109,11 +107,9 @@ def _home() -> Path:
                 f"{GROUP}:{ARTIFACT}:{VERSION} cannot be fetched ({type(exc).__name__}: {str(exc)[:200]})"
             ) from exc
         with archive.open("rb") as file:
-            found = sha256()
-            while part := file.read(1 << 20):
-                found.update(part)
-        if found.hexdigest() != SHA256:
-            raise DownloadError(f"{archive.name} is another one than it was: SHA-256 {found.hexdigest()}, expected {SHA256}")
+            found = file_digest(file, "sha256").hexdigest()
+        if found != SHA256:
+            raise DownloadError(f"{archive.name} is another one than it was: SHA-256 {found}, expected {SHA256}")
         new = Path(temporary) / "new"
         with tarfile.open(archive) as tar:
             tar.extractall(new, filter="data")
@@ -198,20 +194,5 @@ def gate(behind: str, certificate: str = "", key: str = "", client_ca: str = "")
     """Lend a gate before the registry at an address, with https where it is given a certificate."""
     told = Gate()
     handler = type("Handler", (_Handler,), {"told": told, "behind": behind})
-    with _Server((LOOPBACK, 0), handler) as server:
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            with _readable(certificate) as certificate_file, _readable(key) as key_file:
-                context.load_cert_chain(certificate_file, key_file)
-            if client_ca:
-                context.load_verify_locations(cadata=client_ca)
-                context.verify_mode = ssl.CERT_REQUIRED
-            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        told.url = f"{'https' if certificate else 'http'}://{LOOPBACK}:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield told
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(_Server((LOOPBACK, 0), handler), certificate, key, client_ca) as told.url:
+        yield told

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import ssl
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from transport.security import _readable
+from demo.broker import LOOPBACK
+from tests.support.web_server import serving
 
 
 @dataclass
@@ -48,17 +47,6 @@ def token_server(certificate: str = "", key: str = "") -> Iterator[TokenServer]:
         def log_message(self, *_arguments: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            with _readable(certificate) as certificate_file, _readable(key) as key_file:
-                context.load_cert_chain(certificate_file, key_file)
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        told.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}/token"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield told
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer((LOOPBACK, 0), Handler), certificate, key) as address:
+        told.url = f"{address}/token"
+        yield told

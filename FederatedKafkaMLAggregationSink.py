@@ -48,7 +48,7 @@ class FederatedKafkaMLAggregationSink:
 
         What was made sure of once needs no look before each fit: sending looks.
         """
-        largest = _message_bytes(largest_bytes)
+        largest = max(largest_bytes + PICKLE_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES, WEIGHTS_LIMIT_BYTES)
         if largest > self._prepared[1]:
             self._make_sure(largest)
 
@@ -75,11 +75,11 @@ class FederatedKafkaMLAggregationSink:
             ModelError: the metrics are too many for one message.
         """
         topic = self._federation.reply_data
+        self.prepare(max((array.nbytes for array in arrays), default=0))
         prepared, taken = self._prepared
-        largest = _message_bytes(max((array.nbytes for array in arrays), default=0))
         # Whoever has taken the topic away, the producer would make it with a low limit.
-        if prepared is None or largest > taken or self._topics.topic_id(topic) != prepared:
-            self._make_sure(largest)
+        if prepared is None or self._topics.topic_id(topic) != prepared:
+            self._make_sure(taken)
         offsets = self._sender.send(topic, ((array_key(index), dump_array(array)) for index, array in enumerate(arrays)))
         if offsets != list(range(offsets[0], offsets[0] + len(arrays))):
             raise KafkaError(
@@ -102,8 +102,3 @@ class FederatedKafkaMLAggregationSink:
             )
         self._sender.send(topic, [(key, reply)])
         return reply
-
-
-def _message_bytes(array_bytes: int) -> int:
-    """What the reply topic must take for an array of so many bytes, as the contract has it at least."""
-    return max(array_bytes + PICKLE_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES, WEIGHTS_LIMIT_BYTES)

@@ -36,8 +36,9 @@ TRIMMED = ("SASL_USERNAME", "SASL_PASSWORD", "SSL_KEY_PASSWORD")
 BY_SASL = ("SASL_MECHANISM", *BY_PASSWORD, *BY_TOKEN, *BY_TOKEN_SERVER)
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
-_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(?:/[!-~]*)?")
-_REGISTRY_URL = re.compile(rf"{_URL.pattern.removesuffix('(?:/[!-~]*)?')}(?:/[A-Za-z0-9._~%/-]*)?")
+_SERVER = r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?"
+_URL = re.compile(_SERVER + r"(?:/[!-~]*)?")
+_REGISTRY_URL = re.compile(_SERVER + r"(?:/[A-Za-z0-9._~%/-]*)?")  # paths are put behind it, so it ends with one
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _SCOPE = re.compile(r"[!-~]+( [!-~]+)*")
 _MAX_PORT = 65_535
@@ -290,11 +291,15 @@ def _mechanism(text: str) -> str:
     return text.upper()
 
 
+def _is_url(pattern: re.Pattern[str], text: str) -> bool:
+    match = pattern.fullmatch(text)
+    return match is not None and _is_place(match[1], match[2] or "443")
+
+
 def _registry_urls(text: str) -> tuple[str, ...]:
     urls = [part.strip() for part in text.split(",")]
     for url in urls:
-        match = _REGISTRY_URL.fullmatch(url)
-        if match is None or not _is_place(match[1], match[2] or "443"):
+        if not _is_url(_REGISTRY_URL, url):
             raise ValueError(
                 f"holds {url!r}, which is no address of a schema registry: give e.g. http://registry:8081, comma-separated "
                 "where it has several"
@@ -303,7 +308,6 @@ def _registry_urls(text: str) -> tuple[str, ...]:
 
 
 def _url(text: str) -> str:
-    match = _URL.fullmatch(text)
-    if match is None or not _is_place(match[1], match[2] or "443"):
+    if not _is_url(_URL, text):
         raise ValueError("is no address of a token endpoint: give e.g. https://tokens.example/oauth2/token")
     return text

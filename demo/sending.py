@@ -173,7 +173,6 @@ class Sender:
             ValueError, PeerError: as `check` has it.
         """
         progress = self.progress[topic]
-        self._open()
         for (key, value), partition in zip(records, places, strict=True):
             self._produce(topic, key, value, partition)
             progress.sent += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,19 +12,24 @@ from typing import Any
 import numpy as np
 import pytest
 
+from config import Settings
 from demo.backend import job_environment
 from demo.cloud import Cloud
 from demo.device import Stream
 from demo.models import describe
 from demo.rounds import AnnouncedModel
 from demo.write import write_stream
+from ending import LastWords, Stopping
 from protocol.architecture import Dialect
 from protocol.records import Samples
 from tests.support import golden
 from tests.support.models import classifier
 from tests.support.secure_kafka import SecureKafka, secure_kafka
 from tests.support.worker import WorkerProcess
+from utils import in_background
+from wiring import federate
 
+END_LIMIT_S = 60.0
 COMPILE = {"optimizer": "adam", "loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
 
 
@@ -80,6 +85,21 @@ class Federation:
             worker.check()
         for check in self.checks:
             check()
+
+
+@contextmanager
+def worker_here(federation: Federation, environment: Mapping[str, str]) -> Iterator[None]:
+    """A worker in this process, which takes part to the last round in the `with`."""
+    settings = Settings.from_env(environment)
+    ended = in_background("worker", lambda: federate(settings, Stopping(LastWords(None))))
+
+    def check() -> None:
+        if ended.done():
+            ended.result()
+
+    federation.checks.append(check)
+    yield
+    ended.result(END_LIMIT_S)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The worker as a process, in federations over a real Kafka."""
+"""The worker in federations over a real Kafka: as a process, or in this one where that is enough."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from protocol.errors import Stopped
 from protocol.records import Samples
 from protocol.stream_spec import OffsetRange, parse_spec
 from protocol.weights import load_arrays
-from tests.integration.conftest import Federation, announced
+from tests.integration.conftest import Federation, announced, worker_here
 from tests.support import golden
 from tests.support.models import classifier
 from tests.support.patience import eventually
@@ -52,9 +52,7 @@ def scraped(port: int) -> str:
         return text
 
 
-@pytest.mark.parametrize(
-    ("input_format", "dialect"), [("RAW", KERAS_3), ("AVRO", KERAS_2), ("JSON", KERAS_3), ("JSON", KERAS_2)]
-)
+@pytest.mark.parametrize(("input_format", "dialect"), [("RAW", KERAS_3), ("AVRO", KERAS_2), ("JSON", KERAS_2)])
 def test_a_federation_is_taken_part_in_to_its_last_round(federation: Federation, input_format: str, dialect: Dialect) -> None:
     digits = golden.samples()
     samples = Samples(digits.features.reshape(400, 64), digits.labels)
@@ -102,16 +100,18 @@ def test_thirty_rounds_are_one_read_one_build_and_no_more_traces_threads_or_file
     assert broken(read_samples(seen), 30, settled=10) == []
 
 
-def test_a_stream_beyond_the_memory_limit_is_trained_from_disk(federation: Federation, tmp_path: Path) -> None:
+def test_a_stream_beyond_the_memory_limit_is_trained_from_disk(
+    federation: Federation, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     folder = tmp_path / "spilled"
     folder.mkdir()
     federation.cloud.create_topics()
     environment = federation.environment(federation.write(), DATA_MEMORY_LIMIT="64Ki", DATA_SPILL_FOLDER=str(folder))
-    worker = federation.start(environment)
     federation.cloud.announce(announced(epochs=2), -1)
-    [reply] = federation.cloud.collect(-1, clients=1)
-    assert worker.wait() == 0
-    assert f"is kept in DATA_SPILL_FOLDER={folder}" in worker.log
+    with worker_here(federation, environment):
+        [reply] = federation.cloud.collect(-1, clients=1)
+    assert f"is kept in DATA_SPILL_FOLDER={folder}" in caplog.text
     assert reply.metrics["training"]["loss"][-1] < reply.metrics["training"]["loss"][0]
     assert list(folder.iterdir()) == []
 
@@ -124,16 +124,15 @@ def test_the_captured_federation_is_read_trained_and_answered(bootstrap: str, fe
     with Cloud(bootstrap, federation.model_id) as cloud, KafkaAdminClient(bootstrap_servers=bootstrap) as admin:
         cloud.create_topics()
         producer: Any = KafkaProducer(bootstrap_servers=bootstrap)
-        worker = federation.start(federation.environment(stream, CASE=None, TEST_RATE=None, UNSUPERVISED_TOPIC=None))
         control, weights = golden.records(name, "model_control"), golden.records(name, "model_data")
         replies = []
-        for index, message in enumerate(control):
-            half = len(weights) // 2
-            for record in [*weights[index * half : (index + 1) * half], message]:
-                assert producer.send(record.topic, key=record.key, value=record.value).get(10).offset == record.offset
-            replies += cloud.collect(json.loads(message.value)["version"], clients=1)
+        with worker_here(federation, federation.environment(stream, CASE=None, TEST_RATE=None, UNSUPERVISED_TOPIC=None)):
+            for index, message in enumerate(control):
+                half = len(weights) // 2
+                for record in [*weights[index * half : (index + 1) * half], message]:
+                    assert producer.send(record.topic, key=record.key, value=record.value).get(10).offset == record.offset
+                replies += cloud.collect(json.loads(message.value)["version"], clients=1)
         producer.close()
-        assert worker.wait() == 0
         captured = [json.loads(record.value) for record in golden.records(name, "agg_control")]
         reply_topic = f"FED-{federation.model_id}-agg_data_topic-c1"
         for index, (reply, one) in enumerate(zip(replies, captured, strict=True)):
@@ -188,7 +187,10 @@ def test_a_worker_started_before_the_cloud_waits_and_makes_no_topic(federation: 
     assert worker.wait() == 0
 
 
-def test_a_stream_over_three_partitions_with_odd_records_is_read_once_in_order(federation: Federation) -> None:
+def test_a_stream_over_three_partitions_with_odd_records_is_read_once_in_order(
+    federation: Federation, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     stream = federation.write("RAW", partitions=3, deal="runs")
     topic = stream.spec.split(":")[0]
     producer: Any = KafkaProducer(bootstrap_servers=federation.bootstrap)
@@ -198,12 +200,11 @@ def test_a_stream_over_three_partitions_with_odd_records_is_read_once_in_order(f
     ranges = stream.spec.split(",")
     ranges[1] = ranges[1].rsplit(":", 1)[0]  # up to the end, with the odd records
     federation.cloud.create_topics()
-    worker = federation.start(federation.environment(stream, DATA_TOPIC=",".join(ranges[::-1]), TOTAL_MSG="500"))
     federation.cloud.announce(announced(), -1)
-    [reply] = federation.cloud.collect(-1, clients=1)
-    assert worker.wait() == 0
+    with worker_here(federation, federation.environment(stream, DATA_TOPIC=",".join(ranges[::-1]), TOTAL_MSG="500")):
+        [reply] = federation.cloud.collect(-1, clients=1)
     assert reply.num_data == 500
-    log = worker.log
+    log = caplog.text
     assert "left out tombstones=1 and records without a key=1" in log
     assert "TOTAL_MSG=500, and the stream has 400 records with value and key" in log
     read = next(line for line in log.splitlines() if "stream read records=400" in line)
@@ -218,21 +219,19 @@ def test_a_model_of_three_hundred_arrays_goes_there_and_back(federation: Federat
     announcement = announced(model)
     assert len(announcement.arrays) == 300
     federation.cloud.create_topics()
-    worker = federation.start(federation.environment(federation.write()))
     federation.cloud.announce(announcement, -1)
-    [reply] = federation.cloud.collect(-1, clients=1)
-    assert worker.wait() == 0
+    with worker_here(federation, federation.environment(federation.write())):
+        [reply] = federation.cloud.collect(-1, clients=1)
     assert [array.shape for array in reply.arrays] == [array.shape for array in announcement.arrays]
 
 
 @pytest.mark.parametrize("dialect", [KERAS_2, KERAS_3])
 def test_the_moving_averages_of_batch_normalization_travel(federation: Federation, dialect: Dialect) -> None:
     federation.cloud.create_topics()
-    worker = federation.start(federation.environment(federation.write()))
     announcement = announced(classifier(dialect, "BatchNormalization"))
     federation.cloud.announce(announcement, -1)
-    [reply] = federation.cloud.collect(-1, clients=1)
-    assert worker.wait() == 0
+    with worker_here(federation, federation.environment(federation.write())):
+        [reply] = federation.cloud.collect(-1, clients=1)
     assert len(reply.arrays) == 8
     assert not any(np.array_equal(after, before) for after, before in zip(reply.arrays, announcement.arrays, strict=True))
 

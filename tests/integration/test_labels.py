@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from config import Settings
 from demo.rounds import AnnouncedModel, Reply
-from ending import LastWords, Stopping
 from protocol.architecture import Dialect
 from protocol.errors import LimitError
 from protocol.records import Samples
-from tests.integration.conftest import COMPILE, Federation, announced
+from tests.integration.conftest import COMPILE, Federation, announced, worker_here
 from tests.support import golden
 from tests.support.models import DIALECTS, SPARSE, chained
-from utils import in_background
-from wiring import federate
 
 LABELLED, UNLABELLED = slice(0, 150), slice(150, 400)
 COMPILE_CHAINED = {
@@ -33,23 +27,7 @@ COMPILE_CHAINED = {
 }
 CHAINED_NAMES = {"loss", "edge_loss", "cloud_loss", "edge_accuracy", "cloud_accuracy"}
 SEMI: dict[str, Any] = {"unsupervised": True, "unsupervised_rounds": 2, "confidence": 0.0}  # so that the first pass keeps all
-END_LIMIT_S = 60.0
 KERAS_2, KERAS_3 = Dialect.KERAS_2, Dialect.KERAS_3
-
-
-@contextmanager
-def worker(federation: Federation, environment: Mapping[str, str]) -> Iterator[None]:
-    """A worker in this process, which takes part to the last round in the `with`."""
-    settings = Settings.from_env(environment)
-    ended = in_background("worker", lambda: federate(settings, Stopping(LastWords(None))))
-
-    def check() -> None:
-        if ended.done():
-            ended.result()
-
-    federation.checks.append(check)
-    yield
-    ended.result(END_LIMIT_S)
 
 
 def job(federation: Federation, case: int, window: int = 50, *, is_semi: bool) -> dict[str, str]:
@@ -99,7 +77,7 @@ def test_a_federation_is_taken_part_in_to_its_last_round(
     environment = job(federation, case, is_semi=is_semi) | {"TEST_RATE": "0.1"}
     model = model_of(case, dialect, **(SEMI if is_semi else {}))  # before another thread loads TensorFlow too
     federation.cloud.create_topics()
-    with worker(federation, environment):
+    with worker_here(federation, environment):
         rounds = list(federation.cloud.run(model, rounds=2, clients=1))
     replies = [reply for one in rounds for reply in one.replies]
     assert [reply.version for reply in replies] == [1, -1]
@@ -137,7 +115,7 @@ def ended(federation: Federation, model: AnnouncedModel, **changes: str) -> Any:
     environment = job(federation, 1, is_semi=True) | changes
     federation.cloud.create_topics()
     federation.cloud.announce(model, -1)
-    with worker(federation, environment):
+    with worker_here(federation, environment):
         return federation.cloud.collect(-1, clients=1)
 
 

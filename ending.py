@@ -120,8 +120,9 @@ class Stopping:
     def raised(self) -> Iterator[None]:
         """Let the first signal raise Stopped in the main thread, wherever it is in the `with`.
 
-        Where that is a finalizer or a callback, Python drops what is raised; what was stopped from beside fails for it then.
-        So every failure after a signal is taken for its doing: a restart would meet again what was not.
+        It can be lost there: Python drops what a finalizer raises, and pybind11, at work on an error of TensorFlow's, makes a
+        RuntimeError of the two. What was stopped from beside fails then. So whatever fails after a signal is a stop; a fault
+        that has another cause is met again by the next start.
         """
         try:
             self._may_raise = True

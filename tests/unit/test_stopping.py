@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tensorflow as tf
 
 from ending import LastWords, Stopping
 from protocol.errors import ModelError, Stopped
@@ -84,14 +86,34 @@ def test_what_was_asked_for_is_called_in_a_thread_at_the_first_signal() -> None:
         assert called.wait(10)
 
 
-def test_a_failure_after_a_signal_whose_exception_was_dropped_is_a_stop() -> None:
-    """Python drops what a finalizer raises: `contextlib.suppress` stands for it."""
-    failure = ModelError("the worker is to stop")
+def test_a_signal_while_tensorflow_raises_an_error_is_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is made in C++, which calls its constructor and gives up on both where that raises."""
+    error = tf.errors.InvalidArgumentError
+    make = error.__init__
+
+    def make_late(self: Any, *arguments: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        make(self, *arguments)
+
+    @tf.function
+    def fail() -> None:
+        tf.debugging.Assert(tf.constant(1) < 0, ["the worker is to stop"])
+
+    fail.get_concrete_function()
+    monkeypatch.setattr(error, "__init__", make_late)
     with Stopping(LastWords(None)) as stopping, pytest.raises(Stopped, match="SIGINT") as stopped, stopping.raised():
-        with contextlib.suppress(Stopped):
-            signal.raise_signal(signal.SIGINT)
-        raise failure
+        fail()
     assert stopped.value.status == 130
+    assert type(stopped.value.__cause__) is RuntimeError
+
+
+def test_a_failure_after_a_signal_whose_exception_was_dropped_is_a_stop() -> None:
+    """As a finalizer's is, for which `contextlib.suppress` stands."""
+    failure = ModelError("no model")
+    with Stopping(LastWords(None)) as stopping, pytest.raises(Stopped) as stopped, stopping.raised():
+        with contextlib.suppress(Stopped):
+            signal.raise_signal(signal.SIGTERM)
+        raise failure
     assert stopped.value.__cause__ is failure
 
 

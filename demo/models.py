@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from config import quieten_libraries
-from utils import quiet_start
+from utils import prepare_tensorflow, quiet_start
 
 # What the Keras of TensorFlow 2.7, which the public cloud runs, does not write.
 _NOT_IN_2_7 = ("module", "registered_name", "build_config", "optional")
@@ -102,6 +102,7 @@ def chained_digits_model(dialect: str) -> Any:
 def import_quietly(library: str) -> Any:
     """Import a Keras without what TensorFlow tells of the machine."""
     quieten_libraries()
+    prepare_tensorflow()  # it looks for devices, and leaves memory of a GPU to the workers
     with quiet_start():
         return importlib.import_module(library)
 

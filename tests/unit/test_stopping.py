@@ -95,14 +95,11 @@ def test_a_signal_while_tensorflow_raises_an_error_is_a_stop(monkeypatch: pytest
         signal.raise_signal(signal.SIGINT)
         make(self, *arguments)
 
-    @tf.function
-    def fail() -> None:
-        tf.debugging.Assert(tf.constant(1) < 0, ["the worker is to stop"])
-
-    fail.get_concrete_function()
+    fail = tf.function(lambda number: tf.debugging.check_numerics(number, "no number"))
+    fail(1.0)
     monkeypatch.setattr(error, "__init__", make_late)
     with Stopping(LastWords(None)) as stopping, pytest.raises(Stopped, match="SIGINT") as stopped, stopping.raised():
-        fail()
+        fail(float("nan"))
     assert stopped.value.status == 130
     assert type(stopped.value.__cause__) is RuntimeError
 

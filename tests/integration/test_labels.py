@@ -96,9 +96,9 @@ def test_a_worker_killed_in_the_middle_does_the_round_again(
 ) -> None:
     environment = job(federation, case, 250 if is_semi else 150, is_semi=is_semi)
     federation.cloud.create_topics()
-    federation.cloud.announce(model_of(case, dialect, epochs=12, batch=4, **(SEMI if is_semi else {})), -1)
+    federation.cloud.announce(model_of(case, dialect, epochs=20, batch=4, **(SEMI if is_semi else {})), -1)
     killed = federation.start(environment, "killed")
-    killed.await_line(" kept=250 of=250 " if is_semi else "epoch 2/12")
+    killed.await_line(" kept=250 of=250 " if is_semi else "epoch 2/20")
     killed.send(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     federation.forget(killed)
@@ -106,7 +106,7 @@ def test_a_worker_killed_in_the_middle_does_the_round_again(
     [reply] = federation.cloud.collect(-1, clients=1)
     assert again.wait() == 0
     assert "round done" not in killed.log
-    assert (reply.num_data, epochs_of(reply)) == (150, 24 if is_semi else 12)
+    assert (reply.num_data, epochs_of(reply)) == (150, 40 if is_semi else 20)
     assert names_of(reply) == ({"loss", "accuracy"} if case == 1 else CHAINED_NAMES)
 
 

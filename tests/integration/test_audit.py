@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from demo.broker import LOOPBACK
 from tests.audit import audit, judge
+from tests.support.web_server import serving
 
 ADVISORY = {
     "id": "PYSEC-2026-1",
@@ -41,14 +42,9 @@ class Advisories(BaseHTTPRequestHandler):
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The options by which pip-audit asks an index of this test."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Advisories) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_address[1]}/v1/query"
-        yield ["--vulnerability-service", "osv", "--osv-url", url, "--cache-dir", str(tmp_path / "cache")]
-        server.shutdown()
-        thread.join()
+    monkeypatch.setenv("NO_PROXY", LOOPBACK)
+    with serving(ThreadingHTTPServer((LOOPBACK, 0), Advisories)) as address:
+        yield ["--vulnerability-service", "osv", "--osv-url", f"{address}/v1/query", "--cache-dir", str(tmp_path / "cache")]
 
 
 def pins(folder: Path, *lines: str) -> Path:

@@ -23,6 +23,7 @@ from blockchain.node import Node, UncertainError
 from blockchain.settings import Chain
 from blockchain.wallet import Contribution, ContributionError, Wallet
 from checking.run import check
+from demo.broker import LOOPBACK
 from demo.chain import ChainNode, chain
 from demo.cloud import Cloud
 from demo.evaluator import Evaluator
@@ -30,6 +31,7 @@ from demo.rounds import AnnouncedModel
 from protocol.errors import AccessError, ChainError, LimitError, ModelError
 from protocol.messages import Answer, OwnReply
 from tests.support.environments import job
+from tests.support.web_server import serving
 from variables import Environment
 
 WEIGHTS = "FED-dig1-model_data_topic:0:0:4"
@@ -125,14 +127,8 @@ def odd_node(*answers: tuple[int, Any]) -> Iterator[str]:
         def log_message(self, *_arguments: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/v3/key-7"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer((LOOPBACK, 0), Handler)) as address:
+        yield f"{address}/v3/key-7"
 
 
 def test_a_round_is_read_as_a_model_message(federation: Federation) -> None:

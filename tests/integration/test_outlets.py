@@ -3,7 +3,6 @@
 import gzip
 import http.server
 import socket
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -14,12 +13,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from prometheus_client.parser import text_string_to_metric_families
 
 from config import Settings
+from demo.broker import LOOPBACK
 from observing.opentelemetry import Traces
 from observing.outlets import CLOSE_LIMIT_S, observed
 from observing.prometheus import MOST_NAMES, Metrics, scraped
 from protocol.errors import SettingsError
 from tests.support.environments import job
 from tests.support.rounds import FEDERATION, tell_of_rounds
+from tests.support.web_server import serving
 from watching import EpochDone, phase, watched_by
 
 
@@ -103,12 +104,8 @@ def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
         def log_message(self, *_args: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
-        serving = threading.Thread(target=server.serve_forever, daemon=True)
-        serving.start()
-        yield f"http://127.0.0.1:{server.server_port}", received
-        server.shutdown()
-        serving.join()
+    with serving(http.server.ThreadingHTTPServer((LOOPBACK, 0), Receiver)) as address:
+        yield address, received
 
 
 class TestTraces:

@@ -52,7 +52,9 @@ def scraped(port: int) -> str:
         return text
 
 
-@pytest.mark.parametrize(("input_format", "dialect"), [("RAW", KERAS_3), ("AVRO", KERAS_2), ("JSON", KERAS_2)])
+@pytest.mark.parametrize(
+    ("input_format", "dialect"), [("RAW", KERAS_3), ("AVRO", KERAS_2), ("JSON", KERAS_3), ("JSON", KERAS_2)]
+)
 def test_a_federation_is_taken_part_in_to_its_last_round(federation: Federation, input_format: str, dialect: Dialect) -> None:
     digits = golden.samples()
     samples = Samples(digits.features.reshape(400, 64), digits.labels)

@@ -46,7 +46,7 @@ def random_model(dialect: Dialect) -> Any:
             layers.Input((8, 8)),
             layers.GaussianNoise(0.1),
             layers.LSTM(6, dropout=0.2, return_sequences=True),
-            layers.GRU(4, recurrent_dropout=0.2),
+            layers.Bidirectional(layers.GRU(4, recurrent_dropout=0.2)),
             layers.BatchNormalization(),
             layers.Dropout(0.3),
             layers.Dropout(0.2, seed=42),
@@ -89,6 +89,12 @@ def test_three_rounds_are_one_build_and_one_trace(dialect: Dialect, kwargs: dict
     assert len(traced) == 2 * looks
 
 
+def assert_same(one: tuple[list[Epoch], list[Array]], other: tuple[list[Epoch], list[Array]]) -> None:
+    assert one[0] == other[0]
+    for array, its_twin in zip(one[1], other[1], strict=True):
+        np.testing.assert_array_equal(array, its_twin)
+
+
 def assert_kept_is_new(model: Any, optimizer: str) -> None:
     """The second round on a kept model is that on a new one; its first one comes again with its seed."""
     message, arrays = announcement(model, optimizer)
@@ -96,9 +102,7 @@ def assert_kept_is_new(model: Any, optimizer: str) -> None:
     first = reached(kept, message, 1, SHORT)
     second = reached(kept, message, 2, SHORT)
     anew = reached(KafkaModelEngine(lambda _message: arrays), message, 2, SHORT)
-    assert second[0] == anew[0]
-    for one, other in zip(second[1], anew[1], strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_same(second, anew)
     assert second[0] != first[0]
     assert reached(kept, message, 1, SHORT)[0] == first[0]
 
@@ -108,9 +112,7 @@ def test_no_optimizer_takes_its_state_to_the_next_round(dialect: Dialect, optimi
     message, arrays = announcement(classifier(dialect, "Dropout"), optimizer, **config)
     kept = KafkaModelEngine(lambda _message: arrays)
     first, second = (reached(kept, message, 1, WHOLE) for _ in range(2))
-    assert second[0] == first[0]
-    for one, other in zip(second[1], first[1], strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_same(second, first)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
